@@ -1,0 +1,75 @@
+"""Progress on stderr, and work spread over the processor's cores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_BAR_AFTER_SECONDS = 2.0
+_PLAIN_EVERY_SECONDS = 15.0
+
+
+def progress(
+    items: Iterable[Item],
+    total: int,
+    label: str,
+    *,
+    done: int = 0,
+    status: Callable[[], str] = lambda: "",
+) -> Iterator[Item]:
+    """Pass `items` on while a bar with the time left is shown on stderr.
+
+    On a terminal the bar appears after two seconds; elsewhere one plain line every 15 seconds.
+    `done` is what an interrupted work had behind it; `status` is asked for a few words to show.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, TextColumn("{task.fields[status]}"), console=console, transient=True)
+    task = bar.add_task(label, total=total, completed=done, status="")
+    shown = started = time.monotonic()
+    try:
+        for count, item in enumerate(items, start=done + 1):
+            yield item
+            now = time.monotonic()
+            if not console.is_terminal:
+                if now - shown > _PLAIN_EVERY_SECONDS:
+                    console.print(f"{label}: {count} of {total} {status()}", highlight=False)
+                    shown = now
+                continue
+            if now - shown > 0.1:
+                bar.update(task, completed=count, status=status())
+                shown = now
+            if not bar.live.is_started and now - started > _BAR_AFTER_SECONDS:
+                bar.start()
+    finally:
+        bar.stop()
+
+
+def parallel_map(
+    function: Callable[[Item], Result], items: Sequence[Item], label: str
+) -> Iterator[Result]:
+    """Results of `function` in the order of `items`, computed on all cores, with progress.
+
+    The backend is joblib's: `with joblib.parallel_config("dask")` spreads the work further.
+    `function` must be importable (a module-level function or a `functools.partial` of one).
+    """
+    if len(items) < 2:
+        yield from progress((function(item) for item in items), len(items), label)
+        return
+    from joblib import Parallel, delayed
+
+    results = Parallel(n_jobs=-1, return_as="generator")(delayed(function)(item) for item in items)
+    yield from progress(results, len(items), label)
