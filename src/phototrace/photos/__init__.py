@@ -1,0 +1,1 @@
+"""Photos as evidence: read them, name them, hash them, group and split them."""

@@ -1,0 +1,247 @@
+"""Find what leaks from one part of a split into another, and what stands twice in a manifest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phototrace.errors import UsageError
+from phototrace.files import hash_of
+from phototrace.photos.dealing import PARTS
+from phototrace.photos.manifest import Manifest, PhotoRecord, cell
+from phototrace.photos.perceptual import (
+    THUMBNAIL_SIDE,
+    hashes_of,
+    is_hash,
+    near_pairs,
+    phash,
+    thumbnail,
+)
+from phototrace.photos.photo import read_pixels, shown
+from phototrace.photos.splits import BY, Split, count_reasons
+from phototrace.progress import parallel_map
+
+# Correlation of 32 x 32 thumbnails above which two pictures with near hashes are one.
+SAME_PICTURE = 0.98
+_BLOCK = 4096
+KINDS = ("same file", "saved again", "same burst", "same device", "same scene")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One leak, or (without a split) one repetition.
+
+    Attributes:
+        kind: "same file" (equal bytes), "saved again" (recompressed or resized, or two exposures
+            that look the same), "same burst", "same device", "same scene".
+        a: Path, as in the manifest, of one photo.
+        b: Path of the other.
+        parts: Their parts, in the order train, tune, test; ("", "") without a split.
+        text: A sentence on it.
+    """
+
+    kind: str
+    a: str
+    b: str
+    parts: tuple[str, str]
+    text: str
+
+
+def audit(manifest: Manifest, split: Split | None = None) -> list[Leak]:
+    """Look for leaks between the parts of `split`, or for repetitions in the whole manifest.
+
+    Between any two parts: the same file, a photo saved again, one burst. Between test and the other
+    parts, where the split is by device: one device. Between any two parts, where it is by scene:
+    one scene. For burst, device and scene one leak stands for all photos of the two parts that
+    share it. Copies that were turned, mirrored, cropped or are without contrast are not found.
+
+    Perceptual hashes are taken from the column `phash`; where it lacks, from the files. Pairs of
+    near hashes are confirmed on the files.
+
+    Raises:
+        PhotoError: A file that must be looked at cannot be read, or has changed.
+        UsageError: The split is of other photos.
+    """
+    photos = sorted({p.id: p for p in reversed(manifest.photos)}.values(), key=lambda p: p.sha256)
+    if split is None:
+        again = _saved_again(manifest, photos, None)
+        return [*_same_rows(manifest), *again]
+    photos = [photo for photo in photos if photo.id in split.part]
+    if not photos:
+        raise UsageError("The split is of other photos than the manifest. Make the split again.")
+    again = _saved_again(manifest, photos, split)
+    leaks = [*_same_files(split), *again]
+    told = {frozenset((leak.a, leak.b)) for leak in again}
+    leaks += _shared(photos, split, "burst", [p.burst for p in photos], told)
+    if "device" in split.by:
+        devices = [p.device_id if p.device else "" for p in photos]
+        leaks += _shared(photos, split, "device", devices, only_test=True)
+    if "scene" in split.by:
+        leaks += _shared(photos, split, "scene", [p.scene for p in photos])
+    return leaks
+
+
+def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "photo") -> Split:
+    """Take a hand-made split from a manifest's column of "train", "tune" and "test".
+
+    Rows with another value are excluded. `by` says what the split promises to keep apart, which
+    `audit` then checks. A photo that the column puts in several parts stands in `conflicts`, and in
+    the part that comes last of train, tune, test.
+
+    Raises:
+        UsageError: There is no such column, no row has a part in it, or `by` is unknown.
+    """
+    if by not in BY:
+        raise UsageError(f"A split cannot be by {by!r}. Choose one of: {', '.join(BY)}.")
+    if column not in manifest.columns:
+        raise UsageError(
+            f"The manifest has no column {column!r}. It has: {', '.join(manifest.columns)}."
+        )
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    excluded: dict[str, str] = {}
+    for photo in manifest.photos:
+        value = photo.extra.get(column, "")
+        if value in PARTS:
+            found[photo.id].append((photo.path, value))
+        else:
+            excluded[photo.id] = f"{column} is {value!r}"
+    if not found:
+        raise UsageError(
+            f"The column {column!r} says train, tune or test of no photo. Fill it, or name another."
+        )
+    part = {i: max((part for _, part in rows), key=PARTS.index) for i, rows in found.items()}
+    conflicts = {i: tuple(rows) for i, rows in found.items() if len({r[1] for r in rows}) > 1}
+    name = hash_of({"by": by, "column": column, "parts": sorted(part.items())})
+    rest = {i: reason for i, reason in excluded.items() if i not in part}
+    return Split(by, 0, part, rest, name, tuple(count_reasons(rest)), conflicts)
+
+
+def _same_rows(manifest: Manifest) -> list[Leak]:
+    first: dict[str, PhotoRecord] = {}
+    leaks = []
+    for photo in manifest.photos:
+        earlier = first.setdefault(photo.sha256, photo)
+        if earlier is not photo:
+            text = f"{shown(earlier.path)} and {shown(photo.path)} are the same file."
+            leaks.append(Leak("same file", earlier.path, photo.path, ("", ""), text))
+    return leaks
+
+
+def _same_files(split: Split) -> Iterator[Leak]:
+    """Files that a hand-made split puts in several parts; a drawn split has none."""
+    for rows in split.conflicts.values():
+        first = {part: path for path, part in reversed(rows)}
+        for a, b in combinations([part for part in PARTS if part in first], 2):
+            text = f"{shown(first[a])} in {a} and {shown(first[b])} in {b} are the same file."
+            yield Leak("same file", first[a], first[b], (a, b), text)
+
+
+def _saved_again(
+    manifest: Manifest, photos: Sequence[PhotoRecord], split: Split | None
+) -> list[Leak]:
+    hashes = _hashes(manifest, photos)
+    parts = [split.part[photo.id] if split else "" for photo in photos]
+    apart = np.array([PARTS.index(part) for part in parts], dtype=np.int64) if split else None
+    # Twice over the pairs instead of keeping them: many flat pictures make millions.
+    near = {int(n) for block in near_pairs(hashes, apart=apart) for n in np.unique(block)}
+    looks = _thumbnails(manifest, photos, sorted(near))
+    leaks = []
+    for block in near_pairs(hashes, apart=apart):
+        for pair in _alike(block, looks):
+            # In the order of the parts; in a manifest without parts by path.
+            a, b = sorted(pair, key=lambda n: (_rank(parts[n]), photos[n].path))
+            text = (
+                f"{_placed(photos[a], parts[a])} and {_placed(photos[b], parts[b])} are one photo "
+                "saved again, or two that look the same."
+            )
+            names = photos[a].path, photos[b].path
+            leaks.append(Leak("saved again", *names, (parts[a], parts[b]), text))
+    return leaks
+
+
+def _alike(pairs: NDArray[np.int64], looks: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(pairs), _BLOCK):
+        block = pairs[start : start + _BLOCK]
+        products = np.einsum("ij,ij->i", looks[block[:, 0]], looks[block[:, 1]])
+        yield from ((a, b) for a, b in block[products >= SAME_PICTURE].tolist())
+
+
+def _hashes(manifest: Manifest, photos: Sequence[PhotoRecord]) -> NDArray[np.uint64]:
+    texts = [cell(photo, "phash") for photo in photos]
+    lacking = [n for n, text in enumerate(texts) if not is_hash(text)]
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256) for n in lacking]
+    for n, text in zip(lacking, parallel_map(_phash_of, jobs, "Hashing photos"), strict=True):
+        texts[n] = text
+    return hashes_of(texts)
+
+
+def _thumbnails(
+    manifest: Manifest, photos: Sequence[PhotoRecord], numbers: Sequence[int]
+) -> NDArray[np.float32]:
+    """Thumbnails (len(photos), 1024) of the numbered photos; the other rows stay zero."""
+    looks = np.zeros((len(photos), THUMBNAIL_SIDE**2), dtype=np.float32)
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256) for n in numbers]
+    found = parallel_map(_thumbnail_of, jobs, "Comparing photos")
+    for n, look in zip(numbers, found, strict=True):
+        looks[n] = look
+    return looks
+
+
+def _phash_of(job: tuple[Path, str]) -> str:
+    return phash(read_pixels(job[0], sha256=job[1]))
+
+
+def _thumbnail_of(job: tuple[Path, str]) -> NDArray[np.float32]:
+    return thumbnail(read_pixels(job[0], sha256=job[1]))
+
+
+def _shared(
+    photos: Sequence[PhotoRecord],
+    split: Split,
+    what: str,
+    names: Sequence[str],
+    told: Set[frozenset[str]] = frozenset(),
+    *,
+    only_test: bool = False,
+) -> Iterator[Leak]:
+    """One leak for each name ("" names nothing) and two parts that share it.
+
+    `told` holds pairs of paths that need no second mention.
+    """
+    groups: dict[str, dict[str, list[PhotoRecord]]] = defaultdict(lambda: defaultdict(list))
+    for photo, name in zip(photos, names, strict=True):
+        if name:
+            groups[name][split.part[photo.id]].append(photo)
+    for name, members in sorted(groups.items()):
+        for first, second in combinations([part for part in PARTS if part in members], 2):
+            if only_test and second != "test":
+                continue
+            pair = next(
+                (
+                    (a.path, b.path)
+                    for a, b in product(members[first], members[second])
+                    if frozenset((a.path, b.path)) not in told
+                ),
+                None,
+            )
+            if pair is not None:
+                text = (
+                    f"The {what} {shown(name)} has {len(members[first])} photo(s) in {first} and "
+                    f"{len(members[second])} in {second}, for example {shown(pair[0])} and "
+                    f"{shown(pair[1])}."
+                )
+                yield Leak(f"same {what}", *pair, (first, second), text)
+
+
+def _placed(photo: PhotoRecord, part: str) -> str:
+    return f"{shown(photo.path)} in {part}" if part else shown(photo.path)
+
+
+def _rank(part: str) -> int:
+    return PARTS.index(part) if part else 0

@@ -1,0 +1,65 @@
+"""Name the bursts: photos of one device taken in a row, or nearly equal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from phototrace.photos.grouping import joined
+from phototrace.photos.manifest import PhotoRecord, cell
+from phototrace.photos.perceptual import hashes_of, is_hash, near_pairs
+
+SECONDS = 10.0
+
+
+def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
+    """Photo id to the name of its burst, for photos that share one.
+
+    Two photos of one device share a burst if one was taken at most ten seconds after the other
+    (column `taken`), if their perceptual hashes (column `phash`) differ in at most six bits, or if
+    further photos link them so. Photos of one model without a device count as one device here: too
+    wide a burst costs a little, too narrow a one lets training photos into the test.
+
+    The name is derived from the smallest SHA-256 in the burst.
+    """
+    devices: dict[str, list[PhotoRecord]] = defaultdict(list)
+    for photo in photos:
+        devices[photo.device_id].append(photo)
+    bursts: dict[str, str] = {}
+    for members in devices.values():
+        members.sort(key=lambda photo: photo.sha256)
+        pairs = [*_in_a_row(members), *_nearly_equal(members)]
+        for group in joined(len(members), pairs):
+            if len(group) > 1:
+                name = hashlib.sha256(members[group[0]].sha256.encode()).hexdigest()[:12]
+                bursts |= {members[n].id: name for n in group}
+    return bursts
+
+
+def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
+    times = sorted(
+        (moment, number)
+        for number, photo in enumerate(photos)
+        if (moment := _moment(cell(photo, "taken"))) is not None
+    )
+    return [
+        (a, b)
+        for (before, a), (after, b) in pairwise(times)
+        if (after - before).total_seconds() <= SECONDS
+    ]
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def _nearly_equal(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
+    hashed = [n for n, photo in enumerate(photos) if is_hash(cell(photo, "phash"))]
+    hashes = hashes_of([cell(photos[n], "phash") for n in hashed])
+    return [(hashed[a], hashed[b]) for block in near_pairs(hashes) for a, b in block.tolist()]

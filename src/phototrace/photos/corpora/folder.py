@@ -1,0 +1,40 @@
+"""The corpora "folder" and "exif": your own photos.
+
+"folder" takes the labels from where a photo lies, and what the place does not tell from EXIF:
+
+- `make_model/device/photo.jpg`: the first folder names the camera, the second the device. Up to its
+  first `_` the first folder's name is the make, the rest the model, with spaces for `_`:
+  `Nikon_Coolpix_S710/0/a.jpg` is device 0 of a Nikon Coolpix S710. What lies deeper belongs to the
+  same device.
+- `model/photo.jpg`: the same without a device. A folder's name without `_` is the model alone.
+- `photo.jpg`, in no folder: all from EXIF; the device is the body's serial number.
+
+"exif" takes everything from EXIF wherever the photos lie: for folders that name no cameras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from phototrace.photos.corpora.labels import Labels
+
+
+def folder(source: Path, paths: Sequence[str]) -> list[Labels | None]:
+    """Labels by `make_model/device/photo.jpg`, `model/photo.jpg` or, in no folder, by EXIF."""
+    return [_labels(PurePosixPath(path).parts[:-1]) for path in paths]
+
+
+def exif(source: Path, paths: Sequence[str]) -> list[Labels | None]:
+    """No labels by the layout: everything comes from EXIF."""
+    return [Labels() for _ in paths]
+
+
+def _labels(folders: tuple[str, ...]) -> Labels:
+    if not folders:
+        return Labels()
+    make, _, model = folders[0].partition("_")
+    if not make or not model:
+        make, model = "", folders[0]
+    device = folders[1] if len(folders) > 1 else ""
+    return Labels(make.strip(), model.replace("_", " ").strip(), device)

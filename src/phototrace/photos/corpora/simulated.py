@@ -1,0 +1,227 @@
+"""The corpus "simulated": photos of made-up scenes by made-up cameras, for use without any data.
+
+Every camera model and each of its bodies photographs the same scenes, so photos can be split by
+device and by scene. What sets the models apart is what sets real ones apart: colour filters,
+demosaicing, noise and its removal, sharpening, tone, JPEG (see `phototrace.photos.simulation`).
+
+Layout: `<make_model>/<device>/<scene>.jpg`, `manifest.parquet`, `settings.json` (what was asked
+for), and, once all is there, `contents.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phototrace.errors import UsageError
+from phototrace.files import (
+    check_contents,
+    hash_of,
+    is_complete,
+    write_bytes,
+    write_contents,
+    write_json,
+)
+from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.photo import read_photo
+from phototrace.photos.simulation.cameras import CAMERAS, Camera
+from phototrace.photos.simulation.randomness import stream
+from phototrace.progress import parallel_map
+
+if TYPE_CHECKING:
+    from phototrace.photos.simulation.scenes import Scene
+
+CORPUS = "simulated"
+GENERATION = 1  # goes up when the same settings come to give other photos
+SMALLEST_SIDE = 64
+MANIFEST = "manifest.parquet"
+SETTINGS = "settings.json"
+
+_FIRST_DAY = datetime(2020, 1, 1, 9)
+
+
+def simulate(
+    folder: Path,
+    *,
+    scenes: int = 20,
+    size: tuple[int, int] = (768, 1024),
+    seed: int = 0,
+    models: Sequence[str] | None = None,
+) -> Manifest:
+    """Write `scenes` photos a device into `folder` and return their manifest.
+
+    `size` is (height, width) in pixels, at least 64 each; `models` are names as in
+    `model_names()` (None: all). A photo depends on seed, size, camera, device and scene alone:
+    with the same library versions on the same kind of processor its bytes are the same, whatever
+    else is simulated and on however many cores. A finished simulation of the same settings is
+    checked and reused, an interrupted one goes on where it stopped.
+
+    Raises:
+        UsageError: a wrong setting, or `folder` holds something else.
+        DamagedError: the finished simulation's files were changed.
+    """
+    cameras = _chosen(models)
+    if scenes < 1 or min(size) < SMALLEST_SIDE:
+        raise UsageError(
+            f"A simulation of {scenes} scenes at {size[0]} x {size[1]} pixels cannot be made. "
+            f"Ask for at least one scene and {SMALLEST_SIDE} pixels a side."
+        )
+    folder = Path(folder)
+    _claim(folder, _settings(cameras, scenes, size, seed))
+    if is_complete(folder):
+        check_contents(folder)
+        return Manifest.read(folder / MANIFEST)
+    # A job is one scene, which is made once for all cameras; with few scenes the cameras are
+    # dealt out to more jobs, to keep all cores busy.
+    deals = min(len(cameras), -(-2 * (os.cpu_count() or 1) // scenes))
+    jobs = [(scene, cameras[deal::deals]) for scene in range(scenes) for deal in range(deals)]
+    photograph = partial(_photograph, folder=folder, size=size, seed=seed)
+    made = parallel_map(photograph, jobs, "Simulating")
+    records = sorted((record for part in made for record in part), key=lambda made: made.path)
+    Manifest(photos=tuple(records), root=folder).write(folder / MANIFEST)
+    write_contents(folder, [MANIFEST, SETTINGS, *(record.path for record in records)])
+    return Manifest.read(folder / MANIFEST)
+
+
+def model_names() -> tuple[str, ...]:
+    """Make and model of every camera that can be simulated."""
+    return tuple(camera.name for camera in CAMERAS)
+
+
+def _chosen(models: Sequence[str] | None) -> tuple[Camera, ...]:
+    if models is None:
+        return CAMERAS
+    unknown = sorted(set(models) - set(model_names()))
+    if unknown or not models:
+        raise UsageError(
+            f"No simulated camera is called {', '.join(unknown) or 'nothing'}. "
+            f"There are: {', '.join(model_names())}."
+        )
+    return tuple(camera for camera in CAMERAS if camera.name in models)
+
+
+def _settings(
+    cameras: tuple[Camera, ...], scenes: int, size: tuple[int, int], seed: int
+) -> dict[str, object]:
+    """What the photos follow from, and its hash. The cameras' whole rows count."""
+    asked: dict[str, object] = {
+        "generation": GENERATION,
+        "scenes": scenes,
+        "size": list(size),
+        "seed": seed,
+        "models": [camera.name for camera in cameras],
+        "cameras_hash": hash_of([asdict(camera) for camera in cameras]),
+    }
+    import cv2
+    import numpy
+    import PIL
+
+    # Their versions decide on the bytes, and so on whether begun work can go on.
+    libraries = {module.__name__: module.__version__ for module in (cv2, numpy, PIL)}
+    return {"version": 1, "settings": asked, "hash": hash_of(asked), "libraries": libraries}
+
+
+def _claim(folder: Path, settings: dict[str, object]) -> None:
+    """Make `folder` this simulation's, or raise `UsageError` when it is something else's."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file. Name a folder for the simulated photos.")
+    path = folder / SETTINGS
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds other files. Name a new or an empty folder.")
+        write_json(path, settings)
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same, libraries = found["hash"] == settings["hash"], found["libraries"]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} cannot be read. Name a new folder, or remove it.") from None
+    if not same:
+        raise UsageError(
+            f"{folder} holds a simulation with other settings (see {SETTINGS}). "
+            "Repeat them, or name another folder."
+        )
+    if libraries != settings["libraries"] and not is_complete(folder):
+        raise UsageError(
+            f"{folder} was begun with other versions of {', '.join(libraries)}, whose photos "
+            "would differ. Remove it and begin anew."
+        )
+
+
+def _photograph(
+    job: tuple[int, tuple[Camera, ...]], *, folder: Path, size: tuple[int, int], seed: int
+) -> list[PhotoRecord]:
+    """Photos of one scene with all bodies of some models; those already there stay."""
+    number, cameras = job
+    records = []
+    with _one_thread():
+        for camera, device in [(c, d) for c in cameras for d in range(1, c.devices + 1)]:
+            path = f"{camera.name.replace(' ', '_')}/{device}/{_scene_id(number)}.jpg"
+            if not (folder / path).exists():
+                write_bytes(folder / path, _take(number, camera, device, size, seed))
+            records.append(_record(folder, path, camera, device, number))
+    return records
+
+
+def _take(number: int, camera: Camera, device: int, size: tuple[int, int], seed: int) -> bytes:
+    # Here, not above: OpenCV and Pillow take their time and a look at the table needs neither.
+    from phototrace.photos.simulation.encoding import encode
+    from phototrace.photos.simulation.sensor import make_device
+    from phototrace.photos.simulation.shooting import shoot
+
+    random = stream(seed, "photo", camera.name, device, number, *size)
+    body = make_device(camera, device, size, seed)
+    shot = shoot(_scene(number, size, seed), camera, body, size, random)
+    # A day a scene, so that no two photos of a device look like a burst.
+    taken = _FIRST_DAY + timedelta(days=number, seconds=int(random.integers(8 * 3600)))
+    return encode(shot.pixels, camera, shot.iso, taken)
+
+
+@lru_cache(maxsize=1)
+def _scene(number: int, size: tuple[int, int], seed: int) -> Scene:
+    from phototrace.photos.simulation.scenes import make_scene
+
+    return make_scene(number, size, seed)
+
+
+def _scene_id(number: int) -> str:
+    return f"scene-{number:04d}"
+
+
+def _record(folder: Path, path: str, camera: Camera, device: int, number: int) -> PhotoRecord:
+    photo = read_photo(folder / path)
+    return PhotoRecord(
+        id=photo.sha256[:16],
+        path=path,
+        sha256=photo.sha256,
+        make=camera.make,
+        model=camera.model,
+        device=str(device),
+        scene=_scene_id(number),
+        burst="",
+        width=photo.width,
+        height=photo.height,
+        qtables=photo.qtables,
+        corpus=CORPUS,
+        extra={},
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread, as the other cores have photos of their own."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,119 @@
+"""Find the photos in a folder: sorted, without hanging on loops of links, pipes or devices."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phototrace.errors import UsageError
+from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
+from phototrace.photos.manifest import Problem
+from phototrace.photos.photo import shown
+
+_PHOTO_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff")
+
+
+@dataclass
+class Found:
+    """Relative paths (with forward slashes, sorted) of what should be photos, and the rest."""
+
+    paths: list[str] = field(default_factory=list)
+    broken: list[Problem] = field(default_factory=list)
+    skipped: list[Problem] = field(default_factory=list)
+
+
+def find_photos(folder: Path, leave_out: frozenset[str] = frozenset()) -> Found:
+    """Look through `folder` and all below it.
+
+    A file is taken for a photo if its content or its ending says JPEG, PNG or TIFF. Links are
+    followed, each folder is entered once. Hidden files and folders, and whatever is no photo, are
+    listed as skipped. What cannot be opened, or has a name that is not UTF-8, is listed as broken.
+
+    Args:
+        folder: Where to look.
+        leave_out: Absolute paths of files to pass over without a word.
+
+    Raises:
+        UsageError: `folder` cannot be opened.
+    """
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"The folder {shown(folder)} cannot be opened ({error.strerror}). Check the path."
+        ) from None
+    found = Found()
+    for path in _files(folder, found):
+        if os.path.abspath(path) not in leave_out:
+            _sort_in(path, os.path.relpath(path, folder).replace(os.sep, "/"), found)
+    found.paths.sort()
+    found.broken.sort(key=lambda problem: problem.path)
+    found.skipped.sort(key=lambda problem: problem.path)
+    return found
+
+
+def _files(folder: Path, found: Found) -> Iterator[str]:
+    """All files; linked folders come last, so that a folder goes by its own name if it has one."""
+    entered: set[tuple[int, int]] = set()
+    folders, links = [os.fspath(folder)], list[str]()
+    while folders or links:
+        place = folders.pop() if folders else links.pop(0)
+        try:
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            found.broken.append(_unreadable(os.path.relpath(place, folder), error))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                found.skipped.append(_skipped(os.path.relpath(entry.path, folder), "is hidden."))
+            elif not os.path.isdir(entry.path):  # unlike entry.is_dir(), false for a looping link
+                yield entry.path
+            elif entry.is_symlink():
+                links.append(entry.path)
+            else:
+                folders.append(entry.path)
+
+
+def _sort_in(path: str, name: str, found: Found) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        text = f"The name {shown(name)} is not valid UTF-8. Rename the file."
+        found.broken.append(Problem(name, "unreadable", text))
+        return
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            found.skipped.append(_skipped(name, "is a pipe or device."))
+            return
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        text = f"{shown(name)} is a link to a file that is not there. Remove or restore it."
+        found.broken.append(Problem(name, "missing", text))
+        return
+    except OSError as error:
+        found.broken.append(_unreadable(name, error))
+        return
+    if kind_of(head):
+        found.paths.append(name)
+    elif name.lower().endswith(_PHOTO_ENDINGS):
+        found.broken.append(Problem(name, "unreadable", f"{shown(name)} {refusal_of(head)}"))
+    else:
+        found.skipped.append(_skipped(name, refusal_of(head)))
+
+
+def _skipped(name: str, reason: str) -> Problem:
+    return Problem(name, "skipped", f"{shown(name)} {reason}")
+
+
+def _unreadable(name: str, error: OSError) -> Problem:
+    text = f"{shown(name)} cannot be read ({error.strerror}). Check its permissions."
+    return Problem(name, "unreadable", text)

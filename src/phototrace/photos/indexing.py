@@ -1,0 +1,198 @@
+"""Make a manifest of a folder of photos, or complete one that exists."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from phototrace.errors import PhotoError, UsageError
+from phototrace.photos.bursts import find_bursts
+from phototrace.photos.corpora import CORPORA, Labels
+from phototrace.photos.finding import Found, find_photos
+from phototrace.photos.manifest import (
+    Manifest,
+    PhotoRecord,
+    Problem,
+    changed_problem,
+    duplicate_problem,
+)
+from phototrace.photos.photo import shown
+from phototrace.photos.reading import Facts, read_all
+
+_ENDINGS = (".csv", ".parquet")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """What indexing found. Every file that is not in the manifest is listed once, with why.
+
+    Attributes:
+        manifest: The photos that can be read, each once.
+        broken: Photos that are missing, changed or unreadable.
+        skipped: Files that are no photos, are hidden, or do not belong to the corpus.
+        duplicates: Photos with the same bytes as one that comes before.
+    """
+
+    manifest: Manifest
+    broken: tuple[Problem, ...]
+    skipped: tuple[Problem, ...]
+    duplicates: tuple[Problem, ...]
+
+
+def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
+    """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
+
+    The columns `phash` and `taken` are added to the manifest's own. Photos that belong together
+    share a `burst` (see `bursts.find_bursts`), others have none. Work goes on all cores; what was
+    finished before an interruption is not done again (a journal beside `out` keeps it). The result
+    depends neither on the number of cores nor on interruptions.
+
+    Args:
+        source: A folder, looked through to its depth; or a manifest, whose files are checked and
+            whose missing columns are added, while all that it says is kept.
+        corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
+        out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
+
+    Raises:
+        UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
+    """
+    source = Path(source)
+    if out is not None:
+        _check_out(out, source)
+    journal = out.parent / f".{out.name}.journal" if out is not None else None
+    if source.suffix.lower() in _ENDINGS and not source.is_dir():
+        given = Manifest.read(source)
+        rows, found = list(given.photos), Found()
+        root = given.root
+    else:
+        leave_out = frozenset(os.path.abspath(path) for path in (out, journal) if path)
+        found = find_photos(source, leave_out)
+        rows, root = _labelled(source, corpus, found), source
+    if not rows and not found.broken:
+        raise UsageError(f"There are no photos in {shown(source)}. Check the path.")
+    if journal is not None:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.path.abspath(root)
+    results = read_all([os.path.join(folder, row.path) for row in rows], journal)
+    kept, problems = _complete(rows, folder, results)
+    manifest = Manifest(tuple(_with_bursts(kept)), root)
+    if out is not None and journal is not None:
+        manifest = manifest.write(out)
+        journal.unlink(missing_ok=True)
+    duplicates = tuple(p for p in problems if p.kind == "duplicate")
+    broken = [*found.broken, *(p for p in problems if p.kind != "duplicate")]
+    broken.sort(key=lambda problem: problem.path)
+    return IndexResult(manifest, tuple(broken), tuple(found.skipped), duplicates)
+
+
+def read_photos(path: Path, corpus: str = "folder") -> Manifest:
+    """The manifest at `path`, or one of the photos in the folder `path`, which is not written.
+
+    Files of the folder that cannot be read are named in the log as warnings.
+
+    Raises:
+        UsageError: As by `Manifest.read` and `index`.
+        PhotoError: The folder holds photos, but none of them can be read.
+    """
+    if path.suffix.lower() in _ENDINGS and not path.is_dir():
+        return Manifest.read(path)
+    result = index(path, corpus)
+    for problem in result.broken:
+        _log.warning("%s", problem.text)
+    if not result.manifest.photos:
+        raise PhotoError(
+            f"None of the photos in {shown(path)} can be read. {result.broken[0].text}"
+        )
+    return result.manifest
+
+
+def _check_out(out: Path, source: Path) -> None:
+    if out.suffix.lower() not in _ENDINGS:
+        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {shown(out)}.")
+    if os.path.realpath(out) == os.path.realpath(source):
+        raise UsageError(
+            f"{shown(out)} is the manifest that is read; photos that fail would be lost from it. "
+            "Name another file to write."
+        )
+
+
+def _labelled(source: Path, corpus: str, found: Found) -> list[PhotoRecord]:
+    """Rows with what the layout tells; those the corpus leaves out are noted as skipped."""
+    if corpus not in CORPORA:
+        raise UsageError(f"There is no corpus {corpus!r}. Choose one of: {', '.join(CORPORA)}.")
+    rows = []
+    labels = CORPORA[corpus](source, found.paths)
+    for path, label in zip(found.paths, labels, strict=True):
+        if label is None:
+            text = f"{shown(path)} does not belong to the corpus {corpus}."
+            found.skipped.append(Problem(path, "skipped", text))
+        else:
+            rows.append(_row(path, corpus, label))
+    return rows
+
+
+def _row(path: str, corpus: str, label: Labels) -> PhotoRecord:
+    return PhotoRecord(
+        "", path, "", label.make, label.model, label.device, label.scene,
+        corpus=corpus, extra=dict(label.extra),
+    )  # fmt: skip
+
+
+def _complete(
+    rows: list[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
+) -> tuple[list[PhotoRecord], list[Problem]]:
+    """Rows with the facts of their files, each file once, and the problems of the others."""
+    kept: dict[str, PhotoRecord] = {}
+    problems: list[Problem] = []
+    for row in rows:
+        facts = results[os.path.join(folder, row.path)]
+        if isinstance(facts, Problem):
+            problems.append(replace(facts, path=row.path))
+        elif row.sha256 not in ("", facts.sha256):
+            problems.append(replace(changed_problem(Path(row.path)), path=row.path))
+        else:
+            full = _with_facts(row, facts)
+            earlier = kept.setdefault(full.sha256, full)
+            if earlier is not full:
+                problems.append(_duplicate(full, earlier))
+    return list(kept.values()), problems
+
+
+def _duplicate(row: PhotoRecord, earlier: PhotoRecord) -> Problem:
+    problem = duplicate_problem(row.path, earlier.path)
+    if row.device_id == earlier.device_id:
+        return problem
+    return replace(problem, text=f"{problem.text} They stand under different cameras: check which.")
+
+
+def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
+    """The row, filled from the file where it says nothing; what it says is kept."""
+    unnamed = not row.make and not row.model
+    return replace(
+        row,
+        id=facts.sha256[:16],
+        sha256=facts.sha256,
+        make=facts.make if unnamed else row.make,
+        model=facts.model if unnamed else row.model,
+        device=row.device or facts.serial,
+        width=facts.width,
+        height=facts.height,
+        qtables=row.qtables or facts.qtables,
+        extra={
+            **row.extra,
+            "phash": facts.phash,
+            "taken": row.extra.get("taken") or facts.taken,
+        },
+    )
+
+
+def _with_bursts(photos: list[PhotoRecord]) -> list[PhotoRecord]:
+    """Bursts are found unless the manifest already names some."""
+    if any(photo.burst for photo in photos):
+        return photos
+    bursts = find_bursts(photos)
+    return [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]

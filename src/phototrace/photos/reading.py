@@ -1,0 +1,113 @@
+"""Read many photos on all cores, in a way that can be interrupted and taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from phototrace.errors import PhotoError
+from phototrace.photos.manifest import Problem
+from phototrace.photos.perceptual import phash
+from phototrace.photos.photo import read_whole, shown
+from phototrace.progress import parallel_map
+
+_CHUNK = 8
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What indexing keeps of one file; see `Photo` and `perceptual.phash`."""
+
+    sha256: str
+    width: int
+    height: int
+    qtables: str
+    make: str
+    model: str
+    serial: str
+    taken: str
+    phash: str
+
+
+def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Problem]:
+    """Decode every file once; the facts or the problem of each path.
+
+    Args:
+        paths: Absolute paths.
+        journal: Where finished work is noted, so that a later call with the same journal goes on
+            from there. A file that has changed its size or time since is read again.
+    """
+    results: dict[str, Facts | Problem] = {}
+    known = _read_journal(journal) if journal else {}
+    for path in paths:
+        key = _key(path)
+        if key is not None and key in known:
+            results[path] = known[key]
+    left = [path for path in paths if path not in results]
+    chunks = [left[start : start + _CHUNK] for start in range(0, len(left), _CHUNK)]
+    label = f"Reading photos ({_CHUNK} a step)"
+    for chunk, read in zip(chunks, parallel_map(_read_chunk, chunks, label), strict=True):
+        if journal:
+            _note(journal, read)
+        results |= {path: result for path, (_, result) in zip(chunk, read, strict=True)}
+    return results
+
+
+_Key = tuple[str, int, int]
+
+
+def _key(path: str) -> _Key | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _read_chunk(paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
+    # The key is taken before reading: a file that changes meanwhile is read again later.
+    return [(_key(path), _read(path)) for path in paths]
+
+
+def _read(path: str) -> Facts | Problem:
+    if not os.path.exists(path):
+        return Problem(path, "missing", f"{shown(path)} is not there. Restore it.")
+    try:
+        photo, green = read_whole(Path(path))
+    except PhotoError as error:
+        return Problem(path, "unreadable", str(error))
+    return Facts(
+        photo.sha256, photo.width, photo.height, photo.qtables, photo.make, photo.model,
+        photo.serial, photo.taken, phash(green),
+    )  # fmt: skip
+
+
+def _note(journal: Path, read: list[tuple[_Key | None, Facts | Problem]]) -> None:
+    """Append one line. It begins with a line break: a half-written line before it stays alone."""
+    files = [[*key, asdict(facts)] for key, facts in read if key and isinstance(facts, Facts)]
+    line = json.dumps({"version": _VERSION, "files": files})
+    with journal.open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+
+
+def _read_journal(journal: Path) -> Mapping[_Key, Facts]:
+    try:
+        lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    known: dict[_Key, Facts] = {}
+    for line in lines:
+        try:
+            noted: Any = json.loads(line)
+            if noted["version"] == _VERSION:
+                known |= {
+                    (p, size, time): Facts(**facts) for p, size, time, facts in noted["files"]
+                }
+        except (ValueError, TypeError, KeyError):
+            continue  # A line cut off by the interruption: its photos are read again.
+    return known

@@ -1,0 +1,59 @@
+import pytest
+
+from phototrace.photos.bursts import find_bursts
+from phototrace.photos.manifest import PhotoRecord
+
+
+def record(
+    number: int, taken: str = "", phash: str = "", device: str = "d", camera: str = "A"
+) -> PhotoRecord:
+    sha256 = f"{number:064x}"
+    extra = {"taken": taken, "phash": phash or f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"}
+    return PhotoRecord(
+        sha256[-16:], f"{number}.jpg", sha256, model=camera, device=device, extra=extra
+    )
+
+
+def grouped(*photos: PhotoRecord) -> set[frozenset[str]]:
+    groups: dict[str, set[str]] = {}
+    for photo_id, burst in find_bursts(photos).items():
+        groups.setdefault(burst, set()).add(str(int(photo_id, 16)))
+    return {frozenset(group) for group in groups.values()}
+
+
+def test_photos_in_a_row_are_chained() -> None:
+    found = grouped(
+        record(1, "2024-01-01T10:00:00"),
+        record(2, "2024-01-01T10:00:10.0"),
+        record(3, "2024-01-01T10:00:19.9"),
+        record(4, "2024-01-01T10:00:30"),
+        record(5, "2024-01-02T10:00:05"),
+        record(6, "not a time"),
+        record(7, ""),
+        record(8, "2024-01-01T10:00:05", device="other"),
+        record(9, "2024-01-01T10:00:05", camera="B"),
+    )
+    assert found == {frozenset("123")}
+
+
+@pytest.mark.parametrize(("other", "together"), [("3f", True), ("7f", False)])
+def test_near_hashes_of_one_device(other: str, together: bool) -> None:
+    near = "00000000000000" + other
+    found = grouped(record(1, phash="0" * 16), record(2, phash=near))
+    assert found == ({frozenset("12")} if together else set())
+    assert grouped(record(1, phash="0" * 16), record(2, phash="0" * 16, device="other")) == set()
+
+
+def test_time_and_look_join_in_turn() -> None:
+    found = grouped(
+        record(1, "2024-01-01T10:00:00"),
+        record(2, "2024-01-01T10:00:05", phash="0" * 16),
+        record(3, phash="0" * 15 + "1"),
+    )
+    assert found == {frozenset("123")}
+
+
+def test_names_do_not_depend_on_the_order() -> None:
+    photos = [record(n, f"2024-01-01T10:00:{n:02d}") for n in range(5)]
+    assert find_bursts(photos) == find_bursts(photos[::-1])
+    assert len(set(find_bursts(photos).values())) == 1

@@ -1,0 +1,98 @@
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from phototrace.photos.exif import TEXT_LIMIT, Exif, read_exif
+from phototrace.photos.photo import read_photo
+
+
+def exif_with(**texts: str) -> bytes:
+    tags = Image.Exif()
+    numbers = {"make": 271, "model": 272, "software": 305}
+    inner = tags.get_ifd(0x8769)
+    for name, text in texts.items():
+        if name in numbers:
+            tags[numbers[name]] = text
+        else:
+            inner[{"taken": 0x9003, "subsecond": 0x9291, "serial": 0xA431}[name]] = text
+    return tags.tobytes()
+
+
+def test_text_loses_control_characters_and_what_is_too_long() -> None:
+    found = read_exif(
+        exif_with(make="Ca\x1b[31mnon\x07 \x00 hidden", model="x" * 900, software="a\tb\n")
+    )
+    assert found.make == "Ca[31mnon"
+    assert found.model == "x" * TEXT_LIMIT
+    assert found.software == "ab"
+
+
+def test_letters_beyond_ascii_are_kept_and_directions_are_not() -> None:
+    plain = exif_with(make="K12345ln")
+    for stored, text in [
+        ("Kö34ln".encode(), "Kö34ln"),
+        ("Kö345ln".encode("latin-1"), "Kö345ln"),
+        ("K\u202e45ln".encode(), "K45ln"),
+    ]:
+        data = plain.replace(b"K12345ln", stored.ljust(8, b"\0"))
+        assert read_exif(data).make == text
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction", "iso"),
+    [
+        ("2024:05:06 07:08:09", "", "2024-05-06T07:08:09"),
+        ("2024:05:06 07:08:09", "25", "2024-05-06T07:08:09.25"),
+        ("2024:05:06 07:08:09", "xx", "2024-05-06T07:08:09"),
+        ("0000:00:00 00:00:00", "", ""),
+        ("2024:13:41 07:08:09", "", ""),
+        ("yesterday", "5", ""),
+    ],
+)
+def test_time_taken(text: str, fraction: str, iso: str) -> None:
+    assert read_exif(exif_with(taken=text, subsecond=fraction)).taken == iso
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"II", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0" * 1000,
+     b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHLL", 271, 2, 0xFFFFFFFF, 8),
+     b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHLL", 0x8769, 4, 1, 8)],
+)  # fmt: skip
+def test_broken_exif_says_nothing(data: bytes) -> None:
+    assert read_exif(data) == Exif()
+
+
+def test_orientation_out_of_range_is_upright() -> None:
+    tags = Image.Exif()
+    tags[274] = 77
+    assert read_exif(tags.tobytes()).orientation == 1
+
+
+def test_broken_exif_never_fails_a_photo(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    good = exif_with(make="Canon", model="EOS", taken="2024:05:06 07:08:09")
+    path = tmp_path / "a.jpg"
+    for cut in range(len(good)):
+        for broken in (good[:cut], good[:cut] + b"\xff" * (len(good) - cut)):
+            block = b"Exif\0\0" + broken.removeprefix(b"Exif\0\0")
+            picture(1, (16, 16)).save(path, exif=block)
+            assert read_photo(path).width == 16
+
+
+def test_png_exif_may_stand_behind_the_pixels(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    path = tmp_path / "a.png"
+    picture(1).save(path, exif=exif_with(make="Canon", model="EOS"))
+    data = path.read_bytes()
+    start = data.index(b"eXIf") - 4
+    length = struct.unpack_from(">L", data, start)[0] + 12
+    end = data.index(b"IEND") - 4
+    moved = data[:start] + data[start + length : end] + data[start : start + length] + data[end:]
+    path.write_bytes(moved)
+    assert read_photo(path).make == "Canon"

@@ -1,0 +1,221 @@
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from phototrace.errors import PhotoError, UsageError
+from phototrace.photos import reading
+from phototrace.photos.indexing import index, read_photos
+from phototrace.photos.manifest import Manifest
+from phototrace.photos.photo import read_photo
+
+Picture = Callable[..., Image.Image]
+
+
+def serial_map(function: Callable[[Any], Any], items: Sequence[Any], label: str) -> Iterator[Any]:
+    return (function(item) for item in items)
+
+
+@pytest.fixture
+def serial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "parallel_map", serial_map)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, picture: Picture, exif: Callable[..., bytes]) -> Path:
+    """Thirty photos: two devices named by folders, and some by EXIF alone."""
+    root = tmp_path / "photos"
+    for number in range(24):
+        place = root / "Canon_EOS_6D" / str(number % 2)
+        place.mkdir(parents=True, exist_ok=True)
+        picture(number).save(place / f"{number:02d}.jpg")
+    for number in range(24, 30):
+        taken = f"2024:05:06 07:0{number % 6}:00"
+        data = exif("Nikon D90", taken=taken, serial="77")
+        picture(number).save(root / f"{number}.jpg", exif=data)
+    return root
+
+
+def test_a_folder_becomes_a_manifest(folder: Path, tmp_path: Path, serial: None) -> None:
+    result = index(folder, out=tmp_path / "lists" / "m.parquet")
+    assert (result.broken, result.skipped, result.duplicates) == ((), (), ())
+    photos = result.manifest.photos
+    assert len(photos) == 30
+    assert [p.path for p in photos] == sorted(p.path for p in photos)
+    assert Manifest.read(tmp_path / "lists" / "m.parquet") == result.manifest
+    by_folder = next(p for p in photos if p.path.endswith("Canon_EOS_6D/1/01.jpg"))
+    assert by_folder.path == "../photos/Canon_EOS_6D/1/01.jpg"
+    assert by_folder.device_id == "Canon EOS 6D / 1"
+    assert (by_folder.width, by_folder.height, by_folder.corpus) == (120, 80, "folder")
+    photo = read_photo(result.manifest.path_of(by_folder))
+    assert (by_folder.sha256, by_folder.qtables) == (photo.sha256, photo.qtables)
+    assert len(by_folder.extra["phash"]) == 16
+    by_exif = next(p for p in photos if p.path.endswith("25.jpg"))
+    assert by_exif.device_id == "Nikon D90 / 77"
+    assert by_exif.extra["taken"] == "2024-05-06T07:01:00"
+    assert {p.burst for p in photos} == {""}
+    assert list(result.manifest.root.iterdir()) == [tmp_path / "lists" / "m.parquet"]
+
+
+def test_exif_alone(folder: Path, serial: None) -> None:
+    cameras = {p.camera for p in index(folder, corpus="exif").manifest.photos}
+    assert cameras == {"", "Nikon D90"}
+
+
+def test_broken_and_double_files_are_listed_and_the_rest_is_kept(
+    folder: Path, serial: None
+) -> None:
+    cut = folder / "Canon_EOS_6D" / "0" / "04.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    shutil.copy(folder / "25.jpg", folder / "zz.jpg")
+    shutil.copy(folder / "26.jpg", folder / "Canon_EOS_6D" / "1" / "copy.jpg")
+    (folder / "none.jpg").touch()
+    (folder / "list.txt").write_text("x")
+    result = index(folder)
+    assert len(result.manifest.photos) == 29
+    assert [(p.path, p.kind) for p in result.broken] == [
+        ("Canon_EOS_6D/0/04.jpg", "unreadable"), ("none.jpg", "unreadable")
+    ]  # fmt: skip
+    assert [p.path for p in result.duplicates] == ["Canon_EOS_6D/1/copy.jpg", "zz.jpg"]
+    assert "different cameras" in result.duplicates[0].text
+    assert "different cameras" not in result.duplicates[1].text
+    assert [p.path for p in result.skipped] == ["list.txt"]
+
+
+def test_bursts_are_found(
+    folder: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    late = exif("Nikon D90", taken="2024:05:06 07:01:09", serial="77")
+    picture(500).save(folder / "late.jpg", exif=late)
+    picture(3).save(folder / "Canon_EOS_6D" / "1" / "again.jpg", quality=40)
+    photos = {Path(p.path).name: p for p in index(folder).manifest.photos}
+    assert photos["late.jpg"].burst == photos["25.jpg"].burst != ""
+    assert photos["again.jpg"].burst == photos["03.jpg"].burst != ""
+    assert sum(p.burst != "" for p in photos.values()) == 4
+
+
+def test_workers_do_not_matter(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parallel = index(folder, out=tmp_path / "a.csv")
+    monkeypatch.setattr(reading, "parallel_map", serial_map)
+    monkeypatch.setattr(reading, "_CHUNK", 3)
+    assert index(folder, out=tmp_path / "b.csv").manifest == parallel.manifest
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_an_interruption_is_taken_up_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serial: None
+) -> None:
+    whole = index(folder, out=tmp_path / "whole.csv").manifest
+    out, journal = tmp_path / "m.csv", tmp_path / ".m.csv.journal"
+    read: list[str] = []
+    plain = reading._read
+
+    def stopping(path: str) -> Any:
+        read.append(path)
+        if len(read) == 20:
+            raise KeyboardInterrupt
+        return plain(path)
+
+    monkeypatch.setattr(reading, "_read", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        index(folder, out=out)
+    assert not out.exists()
+    with journal.open("a") as file:
+        file.write(journal.read_text().splitlines()[-1][:100])
+    done = read[:8]
+    os.utime(done[0], ns=(1, 1))
+    read.clear()
+    read.extend([""] * 20)
+    assert index(folder, out=out).manifest == whole
+    # Two chunks of eight were finished; one of their files has another time since.
+    assert len(read) - 20 == 30 - 16 + 1
+    assert done[0] in read
+    assert not journal.exists()
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_journal_of_nonsense_is_no_obstacle(folder: Path, tmp_path: Path, serial: None) -> None:
+    journal = tmp_path / ".m.csv.journal"
+    nonsense = b'\xff\n[]\n{"version": 1, "files": [[1]]}\n{"version": 9}\n{"version": 1'
+    journal.write_bytes(nonsense)
+    assert len(index(folder, out=tmp_path / "m.csv").manifest.photos) == 30
+
+
+def test_a_manifest_is_checked_and_completed(
+    folder: Path, tmp_path: Path, picture: Picture, serial: None
+) -> None:
+    names = ["24.jpg", "25.jpg", "26.jpg", "27.jpg"]
+    lines = ["path,sha256,make,model,scene,colour,qtables"]
+    hashes = {name: read_photo(folder / name).sha256 for name in names}
+    lines += [f"photos/{name},{sha256},Mine,X,s,red,mine" for name, sha256 in hashes.items()]
+    source = tmp_path / "given.csv"
+    source.write_text("\n".join([*lines, lines[1]]) + "\n")
+    (folder / "25.jpg").unlink()
+    picture(300).save(folder / "26.jpg")
+    result = index(source, out=tmp_path / "new.parquet")
+    assert [(p.path, p.kind) for p in result.broken] == [
+        ("photos/25.jpg", "missing"), ("photos/26.jpg", "changed")
+    ]  # fmt: skip
+    assert [p.path for p in result.duplicates] == ["photos/24.jpg"]
+    photo = result.manifest.photos[0]
+    assert (photo.camera, photo.scene, photo.extra["colour"]) == ("Mine X", "s", "red")
+    assert (photo.device, photo.qtables, photo.width) == ("77", "mine", 120)
+    assert photo.extra["taken"] == "2024-05-06T07:00:00"
+    assert photo.corpus == tmp_path.name
+    with pytest.raises(UsageError, match="Name another file"):
+        index(source, out=source)
+
+
+def test_bursts_of_a_manifest_are_kept(folder: Path, tmp_path: Path, serial: None) -> None:
+    sha = read_photo(folder / "24.jpg").sha256
+    (tmp_path / "m.csv").write_text(f"path,sha256,burst\nphotos/24.jpg,{sha},mine\n")
+    assert index(tmp_path / "m.csv").manifest.photos[0].burst == "mine"
+
+
+def test_what_cannot_be_indexed_is_said(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no photos in"):
+        index(tmp_path / "empty")
+    with pytest.raises(UsageError, match="cannot be opened"):
+        index(tmp_path / "none")
+    with pytest.raises(UsageError, match="cannot be opened"):
+        index(folder / "24.jpg")
+    with pytest.raises(UsageError, match=r"no corpus 'x'.*folder"):
+        index(folder, corpus="x")
+    with pytest.raises(UsageError, match=r"\.csv or \.parquet"):
+        index(folder, out=tmp_path / "m.txt")
+
+
+def test_read_photos_takes_both(
+    folder: Path, tmp_path: Path, serial: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = index(folder, out=tmp_path / "m.csv").manifest
+    assert read_photos(tmp_path / "m.csv") == written
+    (folder / "broken.jpg").touch()
+    assert read_photos(folder).hash == written.hash
+    assert "broken.jpg is empty" in caplog.text
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").touch()
+    with pytest.raises(PhotoError, match="None of the photos"):
+        read_photos(tmp_path / "bad")
+
+
+def test_an_output_inside_the_folder_is_not_a_stray_file(folder: Path, serial: None) -> None:
+    index(folder, out=folder / "m.csv")
+    assert index(folder, out=folder / "m.csv").skipped == ()
+
+
+def test_real_photos(corpus: Path, tmp_path: Path) -> None:
+    lines = (corpus / "manifest.csv").read_text().splitlines()
+    shutil.copytree(corpus / "photos", tmp_path / "photos", symlinks=True, copy_function=os.symlink)
+    (tmp_path / "m.csv").write_text("\n".join(lines[:1] + lines[1::40]) + "\n")
+    result = index(tmp_path / "m.csv")
+    assert len(result.manifest.photos) == len(lines[1::40])
+    assert result.broken == ()
+    assert "original_width" in result.manifest.columns

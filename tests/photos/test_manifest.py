@@ -1,0 +1,208 @@
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from phototrace.errors import DamagedError, UsageError
+from phototrace.photos.manifest import Manifest, PhotoRecord, verify
+
+SHA = "0123456789abcdef" * 4
+OTHER = "fedcba9876543210" * 4
+
+
+def record(path: str, sha256: str = SHA, **values: object) -> PhotoRecord:
+    extra = {"part": "main", "note": ""}
+    given = PhotoRecord(sha256[:16], path, sha256, corpus="c", extra=extra)
+    return replace(given, **values)  # type: ignore[arg-type]
+
+
+ODD_NAMES = [
+    "a,b.jpg", 'a"b".jpg', "a\nb.jpg", "a\r\nb.jpg", "a\rb.jpg", "Käthe ß.jpg", " a .jpg",
+    "=1+1.jpg", "日本.jpg", "a;b\t.jpg", "'.jpg", "../above.jpg", "/absolute.jpg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_round_trip_is_exact(tmp_path: Path, ending: str) -> None:
+    photos = tuple(
+        record(
+            name, f"{number:064x}", make="Mäker", model='M "1", x', device="d\n1", scene="s",
+            burst="b", width=4000, height=3000, qtables="0011223344",
+            extra={"part": "main", "note": "two\nlines, \"quoted\"", "empty": ""},
+        )
+        for number, name in enumerate(ODD_NAMES)
+    )  # fmt: skip
+    manifest = Manifest(photos, tmp_path)
+    manifest.write(tmp_path / f"m.{ending}")
+    read = Manifest.read(tmp_path / f"m.{ending}")
+    assert read == manifest
+    assert read.hash == manifest.hash
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_empty_manifest_round_trips(tmp_path: Path, ending: str) -> None:
+    Manifest((), tmp_path).write(tmp_path / f"m.{ending}")
+    assert Manifest.read(tmp_path / f"m.{ending}").photos == ()
+
+
+def test_paths_start_from_the_manifests_folder(tmp_path: Path) -> None:
+    photos, lists = tmp_path / "photos", tmp_path / "lists"
+    manifest = Manifest((record("a/1.jpg"), record("/x/2.jpg", OTHER)), photos)
+    written = manifest.write(lists / "deep" / "m.csv")
+    assert [p.path for p in written.photos] == ["../../photos/a/1.jpg", "/x/2.jpg"]
+    read = Manifest.read(lists / "deep" / "m.csv")
+    assert read.path_of(read.photos[0]).resolve() == (photos / "a/1.jpg").resolve()
+    assert read == written
+    assert read.hash == manifest.hash
+
+
+def test_unknown_columns_are_kept_and_missing_ones_have_defaults(tmp_path: Path) -> None:
+    folder = tmp_path / "Mine"
+    folder.mkdir()
+    (folder / "m.csv").write_text(f"\ufeffcolour,path,sha256\nred,a.jpg,{SHA.upper()}\n\n")
+    (photo,) = Manifest.read(folder / "m.csv").photos
+    assert photo == PhotoRecord(SHA[:16], "a.jpg", SHA, corpus="Mine", extra={"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,make\na.jpg,x\n", "no column 'sha256'"),
+        ("sha256\n" + SHA, "no column 'path'"),
+        ("", "no column 'path'"),
+        ("path;sha256\na.jpg;x\n", "separated by commas"),
+        (f"path,sha256\na.jpg,{SHA}\nb.jpg,12\n", "Row 3 of .*: sha256"),
+        (f"path,sha256,width\na.jpg,{SHA},-3\n", "Row 2 of .*: width"),
+        (f"path,sha256,width\na.jpg,{SHA},3.5\n", "Row 2 of .*: width"),
+        (f"path,sha256\n,{SHA}\n", "Row 2 of .*: the path"),
+        (f"path,sha256\na\0.jpg,{SHA}\n", "Row 2 of .*: the path|CSV"),
+        (f"path,sha256,x\na.jpg,{SHA}\n", "Row 2 of .* has 2 fields"),
+        (f"path,sha256,x,x\na.jpg,{SHA},1,2\n", "column 'x' twice"),
+        (f'path,sha256\n"a.jpg,{SHA}\n', "not a CSV table"),
+    ],
+)
+def test_a_wrong_table_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        Manifest.read(tmp_path / "m.csv")
+
+
+def test_what_cannot_be_opened_or_decoded(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.csv cannot be opened"):
+        Manifest.read(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match=r"\.csv or \.parquet"):
+        Manifest.read(tmp_path / "m.xlsx")
+    (tmp_path / "m.csv").write_bytes(b"path,sha256\n\xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Manifest.read(tmp_path / "m.csv")
+    (tmp_path / "m.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DamagedError, match="cannot be read as Parquet"):
+        Manifest.read(tmp_path / "m.parquet")
+
+
+def test_a_newer_parquet_is_refused_and_a_foreign_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    table = pyarrow.table({"path": ["a.jpg"], "sha256": [SHA], "width": [7], "iso": [None]})
+    pyarrow.parquet.write_table(table, path)
+    (photo,) = Manifest.read(path).photos
+    assert (photo.width, photo.extra) == (7, {"iso": ""})
+    newer = table.replace_schema_metadata({b"phototrace.manifest": b"2"})
+    pyarrow.parquet.write_table(newer, path)
+    with pytest.raises(DamagedError, match=r"newer phototrace .*2.*Update phototrace"):
+        Manifest.read(path)
+
+
+def test_written_parquet_carries_its_version(tmp_path: Path) -> None:
+    Manifest((record("a.jpg"),), tmp_path).write(tmp_path / "m.parquet")
+    metadata = pyarrow.parquet.read_schema(tmp_path / "m.parquet").metadata
+    assert metadata[b"phototrace.manifest"] == b"1"
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    for ending in ("csv", "parquet"):
+        with pytest.raises(UsageError, match=r"a\\xff\.jpg is not valid UTF-8.*Rename"):
+            Manifest((record("a\udcff.jpg"),), tmp_path).write(tmp_path / f"m.{ending}")
+        assert not (tmp_path / f"m.{ending}").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "camera"),
+    [
+        ("Canon", "Canon EOS 6D", "Canon EOS 6D"),
+        ("Apple", "iPhone 6", "Apple iPhone 6"),
+        ("NIKON CORPORATION", "NIKON D90", "NIKON D90"),
+        ("LG Electronics", "LG-H815", "LG Electronics LG-H815"),
+        ("Canon", "", ""), ("", "D90", "D90"), ("", "", ""), (" ", "D90", "D90"),
+        ("Canon", "  ", ""),
+    ],
+)  # fmt: skip
+def test_camera_names_the_make_once(make: str, model: str, camera: str) -> None:
+    assert record("a", make=make, model=model).camera == camera
+
+
+def test_device_id() -> None:
+    assert record("a", make="Apple", model="iPad", device="2").device_id == "Apple iPad / 2"
+    assert record("a").device_id == "unknown camera / unknown device"
+
+
+def test_hash_ignores_paths_and_order_and_sees_every_label(tmp_path: Path) -> None:
+    a, b = record("a.jpg"), record("b.jpg", OTHER)
+    manifest = Manifest((a, b), tmp_path)
+    assert Manifest((replace(b, path="z"), a), tmp_path / "x").hash == manifest.hash
+    for name in ("make", "model", "device", "scene", "burst"):
+        assert Manifest((record("a.jpg", **{name: "x"}), b), tmp_path).hash != manifest.hash
+
+
+def test_where(tmp_path: Path) -> None:
+    a = record("a.jpg", make="Apple", model="iPad", extra={"part": "main"})
+    b = record("b.jpg", OTHER, make="Canon", model="6D", width=9, extra={})
+    manifest = Manifest((a, b), tmp_path)
+    assert manifest.where(part=["main", "x"]).photos == (a,)
+    assert manifest.where(part="").photos == (b,)
+    assert manifest.where(make=["Apple", "Canon"], width=["9"]).photos == (b,)
+    assert manifest.where(camera="Apple iPad").photos == (a,)
+    assert manifest.where(id=OTHER[:16]).photos == (b,)
+    with pytest.raises(UsageError, match=r"no column 'colour'.*part"):
+        manifest.where(colour="red")
+
+
+def test_verify_lists_what_is_wrong_and_nothing_else(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    from phototrace.files import sha256_of
+
+    for number in range(6):
+        picture(number).save(tmp_path / f"{number}.jpg")
+    (tmp_path / "6.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
+    broken = tmp_path / "5.jpg"
+    broken.write_bytes(broken.read_bytes()[:-900])
+    photos = tuple(
+        record(f"{number}.jpg", sha256_of(tmp_path / f"{number}.jpg")) for number in range(7)
+    )
+    (tmp_path / "1.jpg").unlink()
+    (tmp_path / "2.jpg").write_bytes((tmp_path / "3.jpg").read_bytes())
+    found = verify(Manifest(photos, tmp_path))
+    assert [(p.path, p.kind) for p in found] == [
+        ("1.jpg", "missing"), ("2.jpg", "changed"), ("5.jpg", "unreadable"),
+        ("6.jpg", "duplicate"),
+    ]  # fmt: skip
+    assert all(p.path in p.text for p in found)
+
+
+def test_a_path_with_a_hole_is_missing(tmp_path: Path) -> None:
+    assert [p.kind for p in verify(Manifest((record("a.jpg"),), tmp_path))] == ["missing"]
+
+
+def test_the_real_manifest_is_read_and_kept(corpus: Path, tmp_path: Path) -> None:
+    manifest = Manifest.read(corpus / "manifest.csv")
+    for ending in ("csv", "parquet"):
+        written = manifest.write(tmp_path / f"m.{ending}")
+        assert Manifest.read(tmp_path / f"m.{ending}") == written
+    with (tmp_path / "m.csv").open(newline="") as new, (corpus / "manifest.csv").open() as old:
+        for mine, given in zip(csv.DictReader(new), csv.DictReader(old), strict=True):
+            assert all(mine[name] == given[name] for name in given if name != "path")

@@ -1,0 +1,93 @@
+import time
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from phototrace.photos.grouping import connected, joined
+from phototrace.photos.perceptual import NEAR_BITS, hashes_of, is_hash, near_pairs, phash, thumbnail
+
+Picture = Callable[..., Image.Image]
+
+
+def green(image: Image.Image) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return np.asarray(image.convert("RGB"))[..., 1].copy()
+
+
+def saved(image: Image.Image, quality: int, scale: float = 1.0) -> Image.Image:
+    size = round(image.width * scale), round(image.height * scale)
+    buffer = BytesIO()
+    image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("quality", "scale"), [(30, 1.0), (75, 0.5), (60, 0.37), (90, 1.6)])
+def test_a_photo_saved_again_stays_near(
+    picture: Picture, seed: int, quality: int, scale: float
+) -> None:
+    image = picture(seed, (1200, 800))
+    again = saved(image, quality, scale)
+    a, b = hashes_of([phash(green(image)), phash(green(again))])
+    assert np.bitwise_count(a ^ b) <= NEAR_BITS
+    assert thumbnail(green(image)) @ thumbnail(green(again)) > 0.99
+
+
+def test_other_photos_are_far(picture: Picture) -> None:
+    hashes = hashes_of([phash(green(picture(seed))) for seed in range(60)])
+    assert list(near_pairs(hashes, 10)) == []
+
+
+def test_pictures_without_contrast_correlate_with_nothing() -> None:
+    flat = thumbnail(np.full((50, 60), 200, np.uint8))
+    assert flat.shape == (1024,)
+    assert flat @ flat == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (31, 33)])
+def test_odd_shapes_have_a_hash(shape: tuple[int, int]) -> None:
+    values = np.arange(shape[0] * shape[1], dtype=np.uint32).reshape(shape).astype(np.uint8)
+    assert len(phash(values)) == 16
+    assert thumbnail(values).shape == (1024,)
+
+
+@pytest.mark.parametrize("parted", [False, True])
+def test_near_pairs_are_those_of_a_plain_loop(parted: bool) -> None:
+    rng = np.random.default_rng(1)
+    hashes = rng.integers(0, 2**63, 700, dtype=np.uint64)
+    for a, b in rng.integers(0, 700, (300, 2)):
+        hashes[b] = hashes[a] ^ np.uint64(1 << int(rng.integers(64)))
+    parts = rng.integers(0, 3, 700)
+    plain = {
+        (a, b)
+        for a in range(700)
+        for b in range(a + 1, 700)
+        if int(hashes[a] ^ hashes[b]).bit_count() <= 2 and not (parted and parts[a] == parts[b])
+    }
+    blocks = list(near_pairs(hashes, 2, parts if parted else None))
+    found = [tuple(pair) for block in blocks for pair in block.tolist()]
+    assert len(found) == len(set(found))
+    assert set(found) == plain
+
+
+def test_ten_thousand_hashes_are_compared_in_seconds() -> None:
+    hashes = np.random.default_rng(2).integers(0, 2**63, 10_000, dtype=np.uint64)
+    start = time.perf_counter()
+    list(near_pairs(hashes))
+    assert time.perf_counter() - start < 10
+
+
+def test_what_is_a_hash() -> None:
+    assert is_hash("0123456789abcdef")
+    for text in ("", "12", "x" * 16, "0123456789abcdef0", " 123456789abcdef"):
+        assert not is_hash(text)
+
+
+def test_groups_join_in_turn() -> None:
+    assert joined(6, [(4, 1), (1, 3), (5, 0)]) == [[0, 5], [1, 3, 4], [2]]
+    items = [("a", ""), ("b", "x"), ("a", "x"), ("", ""), ("", "")]
+    assert connected(items, list) == [items[:3], [("", "")], [("", "")]]
+    # The first key of one and the second of another are not compared.
+    assert len(connected([("a", ""), ("", "a")], list)) == 2
