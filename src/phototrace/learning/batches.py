@@ -1,0 +1,82 @@
+"""Which patches come in which step: a pure function of seed, leg and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from phototrace.patches.store import PatchStore
+
+Batch = dict[str, tuple[Tensor, Tensor]]
+"""Leg name -> patches `(n, c, h, w)` uint8 and labels `(n,)` int64."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One task in a training: its patches and how many of them make a step.
+
+    Attributes:
+        name: The leg's name in the recipe.
+        store: Where its patches are.
+        train, tune: Row numbers in the store.
+        batch_size: Patches in one step.
+    """
+
+    name: str
+    store: PatchStore
+    train: NDArray[np.int64]
+    tune: NDArray[np.int64]
+    batch_size: int
+
+
+def steps_per_epoch(legs: Sequence[Leg]) -> int:
+    """Steps until the leg that needs most has shown all its patches; shorter ones start again."""
+    return max(-(-len(leg.train) // leg.batch_size) for leg in legs)
+
+
+def epoch_order(leg: Leg, epoch: int, steps: int, seed: int, number: int) -> NDArray[np.int64]:
+    """Rows of one epoch, `(steps, batch_size)`: every batch full, reshuffled at each pass."""
+    rng = np.random.default_rng([seed, number, epoch])
+    needed = steps * leg.batch_size
+    passes = -(-needed // len(leg.train))
+    rows = np.concatenate([rng.permutation(leg.train) for _ in range(passes)])
+    return rows[:needed].reshape(steps, leg.batch_size)
+
+
+def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` (exclusive), read ahead while the network works."""
+    steps = steps_per_epoch(legs)
+
+    def load(step: int) -> Batch:
+        epoch = step // steps
+        if epoch not in orders:
+            orders.clear()
+            orders[epoch] = [epoch_order(g, epoch, steps, seed, k) for k, g in enumerate(legs)]
+        rows = [order[step % steps] for order in orders[epoch]]
+        return {leg.name: read_batch(leg.store, r) for leg, r in zip(legs, rows, strict=True)}
+
+    orders: dict[int, list[NDArray[np.int64]]] = {}
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = [reader.submit(load, step) for step in range(first, min(first + 2, last))]
+        for step in range(first, last):
+            batch = ahead.pop(0).result()
+            if step + 2 < last:
+                ahead.append(reader.submit(load, step + 2))
+            yield batch
+
+
+def read_batch(store: PatchStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Patches `(n, c, h, w)` uint8 and labels `(n,)` int64 of the given rows."""
+    return as_tensor(store.read(rows)), torch.from_numpy(store.label[rows])
+
+
+def as_tensor(patches: NDArray[np.uint8]) -> Tensor:
+    """`(n, h, w[, 3])` uint8 as a tensor `(n, c, h, w)`, values unchanged."""
+    tensor = torch.from_numpy(np.ascontiguousarray(patches))
+    return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)

@@ -1,0 +1,115 @@
+"""Checkpoints: all that a training needs to go on bit for bit, written whole.
+
+Each lies in a folder of its own named by its step; an older one goes only when the newer is
+complete, so a kill at any moment leaves one that can be read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from phototrace.errors import DamagedError
+from phototrace.files import check_contents, write_bytes, write_contents, write_json
+from phototrace.learning.network import Network
+from phototrace.learning.run import check_network
+
+STATE, TENSORS = "state.json", "tensors.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a training is: the next step, finished epochs' figures, and the running epoch's.
+
+    Attributes:
+        step: Steps done.
+        metrics: One row an epoch.
+        loss, correct, seen: Sums over the running epoch, by leg.
+        seconds: Time spent so far, interruptions left out.
+    """
+
+    step: int = 0
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    loss: dict[str, float] = field(default_factory=dict)
+    correct: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    folder: Path,
+    plan: str,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Write weights, optimiser state and progress; `plan` names the training they belong to."""
+    check_network(network, "the network in training")
+    place = folder / f"step-{progress.step:09d}"
+    if place.exists():
+        shutil.rmtree(place)
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for (group, k), parameter in _numbered(optimizer):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{group}.{k}.{key}"] = value
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_bytes(place / TENSORS, save(whole))
+    write_json(place / STATE, {"version": 1, "plan": plan, "progress": vars(progress)})
+    write_contents(place, [TENSORS, STATE])
+    for older in folder.glob("step-*"):
+        if older.name != place.name:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def load_checkpoint(
+    folder: Path, plan: str, network: Network, optimizer: torch.optim.Optimizer
+) -> Progress | None:
+    """Restore the newest checkpoint that is whole, or return None where there is none.
+
+    Raises `DamagedError` where it belongs to a training with other choices or data.
+    """
+    for place in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            check_contents(place)
+        except DamagedError:
+            continue
+        state = json.loads((place / STATE).read_text(encoding="utf-8"))
+        if state["plan"] != plan:
+            raise DamagedError(
+                f"{place} belongs to a training with other choices, data or threads. "
+                "Train without --resume into another folder."
+            )
+        _restore(load((place / TENSORS).read_bytes()), network, optimizer)
+        return Progress(**state["progress"])
+    return None
+
+
+def _restore(
+    tensors: dict[str, torch.Tensor], network: Network, optimizer: torch.optim.Optimizer
+) -> None:
+    weights = {k.removeprefix("network."): v for k, v in tensors.items() if k[:8] == "network."}
+    network.load_state_dict(weights)
+    for (group, k), parameter in _numbered(optimizer):
+        prefix = f"optimizer.{group}.{k}."
+        for name, value in tensors.items():
+            if not name.startswith(prefix):
+                continue
+            key = name.removeprefix(prefix)
+            # A buffer keeps its parameter's memory order: the arithmetic stays bit-equal.
+            same = value.shape == parameter.shape and key != "step"
+            buffer = torch.empty_like(parameter) if same else torch.empty_like(value)
+            optimizer.state[parameter][key] = buffer.copy_(value)
+
+
+def _numbered(
+    optimizer: torch.optim.Optimizer,
+) -> list[tuple[tuple[int, int], torch.nn.Parameter]]:
+    groups = enumerate(optimizer.param_groups)
+    return [((g, k), p) for g, group in groups for k, p in enumerate(group["params"])]

@@ -1,0 +1,217 @@
+"""MISLnet (paper Sec. 3) as named stages, and a network cut at a share depth.
+
+A backbone is a function `(patch_size, channels, preset) -> dict of named stages` in order; the
+names are the share depths. Its last stage is called `output` and is made for a task's classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import sqrt
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from phototrace.errors import UsageError
+
+Stages = dict[str, nn.Module]
+
+
+class Backbone(Protocol):
+    """Makes the named stages of a network for patches of a size and a number of classes."""
+
+    def __call__(self, patch_size: int, channels: int, classes: int, preset: str) -> Stages:
+        """Stages in order, the last one giving `(n, classes)` scores before softmax."""
+        ...
+
+
+class ConstrainedConv2d(nn.Conv2d):
+    """Convolution whose every kernel has -1 in the middle and the rest summing to 1 (Eq. 4).
+
+    The constraint is a projection that the training loop applies after every optimiser step
+    (`project_`); momentum and gradients know nothing of it. It runs in float32 under autocast:
+    bfloat16 would round the kernel's sum away from zero and let image content through.
+    """
+
+    # Below this the sum of the free weights cannot be divided by: the kernel would blow up. The
+    # free weights are then shifted, all alike, to the sum 1 instead: the nearest point that
+    # satisfies the constraint.
+    SMALLEST_SUM = 1e-2
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, bias=False)
+        # Positive weights: symmetric ones would start with sums near zero or below.
+        nn.init.uniform_(self.weight, 0.0, 1.0)
+        self.project_()
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Put every kernel back on the constraint: free weights divided by their sum."""
+        weight = self.weight.double()
+        middle = weight.shape[-1] // 2
+        weight[..., middle, middle] = 0
+        total = weight.sum(dim=(-2, -1), keepdim=True)
+        free = weight[0, 0].numel() - 1
+        safe = total.abs() >= self.SMALLEST_SUM
+        divided = weight / torch.where(safe, total, 1.0)
+        shifted = weight + (1 - total) / free
+        weight = torch.where(safe, divided, shifted)
+        weight[..., middle, middle] = -1
+        self.weight.copy_(weight)
+
+    @torch.no_grad()
+    def deviation(self) -> float:
+        """Largest distance of a kernel's middle from -1, or of its other weights' sum from 1."""
+        middle = self.weight.shape[-1] // 2
+        centre = self.weight[..., middle, middle].double()
+        rest = self.weight.double().sum(dim=(-2, -1)) - centre
+        return float(torch.maximum((centre + 1).abs(), (rest - 1).abs()).max())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Residuals `(n, out, h - k + 1, w - k + 1)` float32 of `(n, in, h, w)` pixels 0..255."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x.to(self.weight.dtype), self.weight)
+
+
+class CorrectedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose moving averages are corrected for their start, as Caffe's are.
+
+    Caffe divides its accumulated statistics by the accumulated weight. With a decay of 0.999
+    PyTorch's plain average would still be near its starting point after a short training.
+    """
+
+    DECAY = 0.999
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised `(n, c, h, w)`."""
+        if self.training:
+            count = int(self.num_batches_tracked or 0) + 1
+            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**count)
+        return super().forward(x)
+
+
+PRESETS = ("modern", "caffe")
+"""Initialisation and batch-norm averages: PyTorch's customs for tanh, or the original's."""
+
+
+def mislnet(patch_size: int, channels: int, classes: int, preset: str = "modern") -> Stages:
+    """The paper's network: eight stages from `constr` to `output`.
+
+    Input is `(n, channels, patch_size, patch_size)` with raw values 0..255. Pooling rounds up, as
+    in Caffe, so that conv1 gives 63 x 63 at 256 px. Convolutions are followed by batch norm, tanh
+    and pooling, maximum in conv1 to conv3, average in conv4.
+    """
+    stages: Stages = {
+        "constr": ConstrainedConv2d(channels, 3, 5),
+        "conv1": _block(nn.Conv2d(3, 96, 7, stride=2, padding=3), preset),
+        "conv2": _block(nn.Conv2d(96, 64, 5, padding=2), preset),
+        "conv3": _block(nn.Conv2d(64, 64, 5, padding=2), preset),
+        "conv4": _block(nn.Conv2d(64, 128, 1), preset, average=True),
+    }
+    side = mislnet_side(patch_size)
+    stages["fc1"] = nn.Sequential(nn.Flatten(), nn.Linear(128 * side * side, 200), nn.Tanh())
+    stages["fc2"] = nn.Sequential(nn.Linear(200, 200), nn.Tanh())
+    stages["output"] = nn.Linear(200, classes)
+    for name, stage in stages.items():
+        _initialise(name, stage, preset)
+    return stages
+
+
+def mislnet_side(patch_size: int) -> int:
+    """Side of conv4's output: 7 at 256 px, 3 at 128, 2 at 96, 1 at 64."""
+    side = (patch_size - 4 + 6 - 7) // 2 + 1
+    for _ in range(4):
+        side = -(-(side - 3) // 2) + 1
+    return side
+
+
+def _block(convolution: nn.Conv2d, preset: str, *, average: bool = False) -> nn.Sequential:
+    normalise = CorrectedBatchNorm2d if preset == "caffe" else nn.BatchNorm2d
+    pool = nn.AvgPool2d(3, 2, ceil_mode=True) if average else nn.MaxPool2d(3, 2, ceil_mode=True)
+    return nn.Sequential(convolution, normalise(convolution.out_channels), nn.Tanh(), pool)
+
+
+def _initialise(name: str, stage: nn.Module, preset: str) -> None:
+    """Weights uniform within sqrt(3 / fan-in) in both presets; the presets differ in biases."""
+    for layer in stage.modules():
+        if isinstance(layer, ConstrainedConv2d) or not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        bound = sqrt(3 / layer.weight[0].numel())
+        nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            start = {"output": 0.0, "fc1": 1.0, "fc2": 1.0}.get(name, 0.1)
+            nn.init.constant_(layer.bias, start if preset == "caffe" else 0.0)
+
+
+BACKBONES: dict[str, Backbone] = {"mislnet": mislnet}
+"""The backbones that recipes can name; Python passes any function of the same form."""
+
+CHANNELS = {"green": 1, "rgb": 3}
+
+
+class Network(nn.Module):
+    """Shared lower stages (the trunk, the paper's f) and one head (g) for each leg.
+
+    Args:
+        trunk: Named stages up to and including the share depth.
+        heads: Leg name -> named stages above the share depth, ending in scores.
+    """
+
+    def __init__(self, trunk: Mapping[str, nn.Module], heads: Mapping[str, Stages]) -> None:
+        super().__init__()
+        self.trunk = nn.ModuleDict(trunk)
+        self.heads = nn.ModuleDict({leg: nn.ModuleDict(stages) for leg, stages in heads.items()})
+
+    def forward(self, patches: Tensor, leg: str) -> Tensor:
+        """Scores `(n, classes)` before softmax, of `(n, c, h, w)` patches with values 0..255."""
+        x = patches
+        for stage in self.trunk.values():
+            x = stage(x)
+        head = self.heads[leg]
+        assert isinstance(head, nn.ModuleDict)
+        for stage in head.values():
+            x = stage(x)
+        return x
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Apply every stage's constraint; the loop calls this after each optimiser step."""
+        for module in self.modules():
+            if module is not self and callable(project := getattr(module, "project_", None)):
+                project()
+
+
+def build_network(
+    backbone: Callable[..., Stages],
+    legs: Mapping[str, int],
+    *,
+    patch_size: int,
+    channels: str = "green",
+    preset: str = "modern",
+    share_depth: str | None = None,
+    seed: int = 0,
+) -> Network:
+    """A network with one trunk and a head for each leg (name -> number of classes).
+
+    `share_depth` names the last shared stage; None shares all but the output. Weights are drawn
+    from `seed` alone, whatever torch's global random state.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = {
+            leg: backbone(patch_size, CHANNELS[channels], classes, preset)
+            for leg, classes in legs.items()
+        }
+    names = list(next(iter(made.values())))
+    depth = names[-2] if share_depth is None else share_depth
+    if depth not in names[:-1]:
+        raise UsageError(
+            f"There is no share depth {depth!r}. Choose among {', '.join(names[:-1])}."
+        )
+    cut = names.index(depth) + 1
+    first = next(iter(made.values()))
+    trunk = {name: first[name] for name in names[:cut]}
+    heads = {leg: {name: stages[name] for name in names[cut:]} for leg, stages in made.items()}
+    return Network(trunk, heads)

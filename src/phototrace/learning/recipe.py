@@ -1,0 +1,184 @@
+"""Recipe: all choices of one training, read from TOML and validated."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from phototrace.errors import UsageError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Photos(_Part):
+    """Which photos take part.
+
+    Attributes:
+        manifest: Manifest file, relative to the recipe; `--photos` takes its place.
+        simulated: Make simulated photos in place of reading a manifest.
+        where: Manifest columns and the values kept.
+        min_photos: Camera models with fewer photos are left out.
+        recompress: JPEG quality at which every photo is saved anew before it is cut.
+    """
+
+    manifest: str | None = None
+    simulated: Simulated | None = None
+    where: dict[str, list[str]] = {}
+    min_photos: int = Field(default=1, ge=1)
+    recompress: int | None = Field(default=None, ge=1, le=100)
+
+
+class Simulated(_Part):
+    """Simulated photos: scenes for each device, and the seed that makes them."""
+
+    scenes: int = Field(default=20, ge=3)
+    width: int = Field(default=1024, ge=64)
+    height: int = Field(default=768, ge=64)
+    seed: int = Field(default=0, ge=0)
+
+
+class SplitChoice(_Part):
+    """How photos are kept apart: `by` photo, device, scene, or device and scene."""
+
+    by: Literal["photo", "device", "scene", "device and scene"] = "photo"
+    tune: float = Field(default=0.1, gt=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
+    test_devices: list[str] = []
+
+
+class NetworkChoice(_Part):
+    """The backbone by name, the patches it takes, and a preset (`modern` or `caffe`)."""
+
+    backbone: str = "mislnet"
+    patch_size: int = Field(default=256, ge=64, multiple_of=32)
+    channels: Literal["green", "rgb"] = "green"
+    preset: Literal["modern", "caffe"] = "modern"
+
+
+class LegChoice(_Part):
+    """One task of the training and how its patches are cut.
+
+    Attributes:
+        task: `manipulation` or `camera`.
+        classes: Class names in order; empty takes all operations, or all cameras of the photos.
+        blocks: `central` (nine central blocks) or `random` (non-overlapping).
+        blocks_per_photo: For random blocks, the most from one photo; 0 takes all that fit.
+        per_class: Patches of each class by part (`train`, `tune`, `test`).
+        editing: For manipulation: `block`, `region`, or both.
+        batch_size: Patches of this leg in one step.
+    """
+
+    task: Literal["manipulation", "camera"]
+    classes: list[str] = []
+    blocks: Literal["central", "random"] = "central"
+    blocks_per_photo: int = Field(default=0, ge=0)
+    per_class: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
+    editing: list[Literal["block", "region"]] = ["block"]
+    batch_size: int = Field(default=40, ge=2)
+
+    @field_validator("editing")
+    @classmethod
+    def _some_editing(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name 'block', 'region', or both, each once")
+        return value
+
+
+class TrainingChoice(_Part):
+    """The optimiser and its schedule.
+
+    Attributes:
+        optimizer: `sgd` (the paper: momentum 0.9) or `adamw`.
+        schedule: `halving` (the paper: halved every `halve_every` epochs) or `one-cycle`.
+        learning_rate: Base rate, or the highest of the cycle.
+        weight_decay: Of weights; biases and batch-norm have none.
+        epochs: Passes over the longest leg.
+        precision: `auto` takes bfloat16 autocast where the processor computes in it.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["halving", "one-cycle"] = "halving"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    halve_every: int = Field(default=3, ge=1)
+    epochs: int = Field(default=30, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class Recipe(_Part):
+    """All choices of one training. `Recipe.read(path)` reads TOML; `to_toml` writes it back."""
+
+    version: Literal[1] = 1
+    name: Name
+    seed: int = Field(default=0, ge=0)
+    photos: Photos = Photos()
+    split: SplitChoice = SplitChoice()
+    network: NetworkChoice = NetworkChoice()
+    legs: dict[Name, LegChoice] = Field(min_length=1, max_length=1)
+    training: TrainingChoice = TrainingChoice()
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read and validate a recipe.
+
+        Raises `UsageError` that names the file, the key, and the nearest key where one is unknown.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"There is no recipe {path}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"The recipe {path} is not TOML: {error}.") from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], where: str = "the recipe") -> Recipe:
+        """Validate the values of a recipe; `where` is what errors call it."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise UsageError(f"In {where}: {_explain(error)}") from None
+
+    def to_toml(self) -> str:
+        """The recipe as TOML with every choice written out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in a sentence."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.0)
+        return f"there is no key {key!r}; did you mean {near[0]!r}?" if near else f"no key {key!r}."
+    if first["type"] == "missing":
+        return f"{key!r} is missing."
+    return f"{key!r} is {first.get('input')!r}: {first['msg'][:1].lower()}{first['msg'][1:]}."
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    model: Any = Recipe
+    for part in place:
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if part in ("legs",):
+            continue
+        if field is None:
+            model = LegChoice
+            continue
+        inner = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        model = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), model)
+    return list(model.model_fields)

@@ -1,0 +1,165 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from phototrace.errors import UsageError
+from phototrace.learning.network import (
+    PRESETS,
+    ConstrainedConv2d,
+    CorrectedBatchNorm2d,
+    Network,
+    build_network,
+    mislnet,
+)
+
+# Output shapes by patch size, from the authors' release of the network.
+SHAPES = {
+    256: [(3, 252, 252), (96, 63, 63), (64, 31, 31), (64, 15, 15), (128, 7, 7)],
+    128: [(3, 124, 124), (96, 31, 31), (64, 15, 15), (64, 7, 7), (128, 3, 3)],
+    96: [(3, 92, 92), (96, 23, 23), (64, 11, 11), (64, 5, 5), (128, 2, 2)],
+    64: [(3, 60, 60), (96, 15, 15), (64, 7, 7), (64, 3, 3), (128, 1, 1)],
+}
+STAGES = ["constr", "conv1", "conv2", "conv3", "conv4", "fc1", "fc2", "output"]
+
+
+@pytest.mark.parametrize("size", SHAPES)
+def test_every_stage_has_the_reference_shape(size: int) -> None:
+    stages = mislnet(size, 1, 6)
+    assert list(stages) == STAGES
+    x = torch.rand(2, 1, size, size) * 255
+    shapes = []
+    for stage in stages.values():
+        x = stage(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes == [*SHAPES[size], (200,), (200,), (6,)]
+
+
+def test_fc1_takes_the_reference_inputs() -> None:
+    inputs = [mislnet(size, 1, 6)["fc1"][1].in_features for size in (256, 128, 96, 64)]  # type: ignore[index]
+    assert inputs == [6272, 1152, 512, 128]
+
+
+def test_colour_patches_enter_with_three_channels() -> None:
+    stages = mislnet(64, 3, 5)
+    assert stages["constr"](torch.zeros(1, 3, 64, 64)).shape == (1, 3, 60, 60)
+
+
+def _sums(layer: ConstrainedConv2d) -> tuple[torch.Tensor, torch.Tensor]:
+    weight = layer.weight.detach().double()
+    centre = weight[..., 2, 2]
+    return centre, weight.sum(dim=(-2, -1)) - centre
+
+
+def test_new_kernels_satisfy_equation_4() -> None:
+    centre, rest = _sums(ConstrainedConv2d(1, 3, 5))
+    assert torch.all(centre == -1)
+    assert torch.allclose(rest, torch.ones_like(rest), atol=1e-6)
+
+
+def test_projection_divides_by_the_sum() -> None:
+    layer = ConstrainedConv2d(1, 1, 5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(25.0).reshape(1, 1, 5, 5))
+    layer.project_()
+    expected = torch.arange(25.0).reshape(5, 5) / (300 - 12)
+    expected[2, 2] = -1
+    assert torch.allclose(layer.weight[0, 0], expected)
+
+
+@pytest.mark.parametrize("total", [0.0, 1e-9, -1e-9, 9e-3])
+def test_projection_of_a_vanishing_sum_stays_small(total: float) -> None:
+    layer = ConstrainedConv2d(1, 1, 5)
+    with torch.no_grad():
+        layer.weight.normal_(generator=torch.Generator().manual_seed(0))
+        layer.weight[0, 0, 2, 2] = 0
+        layer.weight[0, 0, 0, 0] -= layer.weight.sum() - total
+        before = layer.weight.clone()
+    layer.project_()
+    _, rest = _sums(layer)
+    assert float(rest) == pytest.approx(1, abs=1e-5)
+    assert float((layer.weight - before).abs().max()) <= 1.0 + 1e-6
+
+
+def test_constrained_layer_suppresses_flat_content_under_autocast() -> None:
+    layer = ConstrainedConv2d(1, 3, 5)
+    flat = torch.full((1, 1, 16, 16), 255.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(flat)
+    assert out.dtype == torch.float32
+    assert float(out.abs().max()) < 1e-3
+
+
+def test_corrected_batch_norm_forgets_its_start() -> None:
+    layer = CorrectedBatchNorm2d(2)
+    batches = [torch.randn(8, 2, 4, 4) + 5 for _ in range(7)]
+    for batch in batches:
+        layer(batch)
+    weights = torch.tensor([0.999 ** (6 - k) for k in range(7)])
+    means = torch.stack([b.mean(dim=(0, 2, 3)) for b in batches])
+    variances = torch.stack([b.var(dim=(0, 2, 3)) for b in batches])
+    expected = (weights[:, None] * means).sum(0) / weights.sum()
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    assert torch.allclose(layer.running_mean, expected, atol=1e-5)
+    assert torch.allclose(
+        layer.running_var, (weights[:, None] * variances).sum(0) / weights.sum(), atol=1e-5
+    )
+
+
+def test_presets_set_biases_and_weights() -> None:
+    for preset in PRESETS:
+        stages = mislnet(64, 1, 6, preset)
+        convolution = stages["conv2"][0]  # type: ignore[index]
+        bound = (3 / (96 * 25)) ** 0.5
+        assert bound * 0.95 < float(convolution.weight.abs().max()) <= bound
+        biases = [float(stages[s][i].bias[0]) for s, i in (("conv1", 0), ("fc1", 1), ("fc2", 0))]  # type: ignore[index]
+        assert biases == pytest.approx([0.1, 1, 1] if preset == "caffe" else [0, 0, 0])
+        assert isinstance(stages["conv1"][1], CorrectedBatchNorm2d) == (preset == "caffe")  # type: ignore[index]
+
+
+def _layers(network: Network) -> Iterator[str]:
+    yield from network.trunk
+    yield "|"
+    yield from network.heads["a"]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("depth", STAGES[:-1])
+def test_network_is_cut_at_any_share_depth(depth: str) -> None:
+    network = build_network(mislnet, {"a": 6}, patch_size=64, share_depth=depth)
+    cut = STAGES.index(depth) + 1
+    assert list(_layers(network)) == [*STAGES[:cut], "|", *STAGES[cut:]]
+    assert network(torch.zeros(2, 1, 64, 64), "a").shape == (2, 6)
+
+
+@pytest.mark.parametrize("depth", ["output", "conv9"])
+def test_unknown_share_depth_is_refused(depth: str) -> None:
+    with pytest.raises(UsageError, match="share depth"):
+        build_network(mislnet, {"a": 6}, patch_size=64, share_depth=depth)
+
+
+def test_weights_come_from_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = build_network(mislnet, {"a": 6}, patch_size=64, seed=3)
+    torch.manual_seed(2)
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    again = build_network(mislnet, {"a": 6}, patch_size=64, seed=3)
+    other = build_network(mislnet, {"a": 6}, patch_size=64, seed=4)
+    assert torch.rand(1) == drawn
+    same = zip(first.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert not torch.equal(first.trunk["constr"].weight, other.trunk["constr"].weight)  # type: ignore[arg-type]
+
+
+def test_projection_reaches_every_constrained_stage() -> None:
+    network = build_network(mislnet, {"a": 2}, patch_size=64)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.3)
+    network.project_()
+    layer = network.trunk["constr"]
+    assert isinstance(layer, ConstrainedConv2d)
+    assert layer.deviation() < 1e-6
+    assert isinstance(network.trunk["fc2"], nn.Sequential)

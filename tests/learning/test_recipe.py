@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phototrace.errors import UsageError
+from phototrace.learning.recipe import Recipe
+from phototrace.recipes import recipe_path, shipped_names
+
+MINIMAL = 'name = "a"\n[legs.manipulation]\ntask = "manipulation"\n'
+
+
+def _read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    return Recipe.read(path)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    recipe = _read(tmp_path, MINIMAL)
+    training = recipe.training
+    assert (training.optimizer, training.schedule) == ("sgd", "halving")
+    assert (training.learning_rate, training.momentum) == (1e-3, 0.9)
+    assert (training.halve_every, training.epochs) == (3, 30)
+    assert recipe.legs["manipulation"].batch_size == 40
+    assert (recipe.network.patch_size, recipe.network.channels) == (256, "green")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MINIMAL + "batchsize = 3\n", ["legs.manipulation.batchsize", "'batch_size'"]),
+        (MINIMAL + "[trainin]\n", ["'trainin'", "'training'"]),
+        (MINIMAL + "[training]\nlerning_rate = 1\n", ["training.lerning_rate", "'learning_rate'"]),
+        (MINIMAL + "[photos.simulated]\nscene = 3\n", ["photos.simulated.scene", "'scenes'"]),
+        (MINIMAL + "[split]\nby = 'camera'\n", ["split.by", "'device'"]),
+        (MINIMAL + "[network]\npatch_size = 100\n", ["network.patch_size", "32"]),
+        (MINIMAL + "[training]\nepochs = 0\n", ["training.epochs", "0"]),
+        ('name = "a"\n[legs]\n', ["legs"]),
+        ("[legs.m]\ntask = 'manipulation'\n", ["'name' is missing"]),
+        (MINIMAL.replace('"a"', '"../a"'), ["name"]),
+        (MINIMAL + "editing = []\n", ["editing", "both"]),
+        ("name = \n", ["not TOML"]),
+        ("version = 2\n" + MINIMAL, ["version"]),
+    ],
+)
+def test_a_mistake_is_named_in_a_sentence(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as error:
+        _read(tmp_path, text)
+    assert "r.toml" in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_missing_and_unreadable_recipes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no recipe .*none\.toml"):
+        Recipe.read(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(UsageError, match="cannot be read"):
+        Recipe.read(tmp_path / "latin.toml")
+
+
+@given(
+    name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,20}\Z"),
+    where=st.dictionaries(st.text(min_size=1, max_size=5), st.lists(st.text(max_size=5)), max_size=3),
+    classes=st.lists(st.text(max_size=8), max_size=3),
+    rate=st.floats(1e-9, 10),
+)  # fmt: skip
+def test_a_recipe_survives_being_written(
+    name: str, where: dict[str, list[str]], classes: list[str], rate: float
+) -> None:
+    recipe = Recipe.parse({
+        "name": name,
+        "photos": {"where": where, "simulated": {"scenes": 5}},
+        "legs": {"camera": {"task": "camera", "classes": classes, "per_class": {"train": 9}}},
+        "training": {"learning_rate": rate},
+    })  # fmt: skip
+    import tomllib
+
+    assert Recipe.parse(tomllib.loads(recipe.to_toml())) == recipe
+
+
+def test_every_shipped_recipe_is_valid_and_found_by_name() -> None:
+    names = shipped_names().split(", ")
+    assert "manipulation-128" in names
+    for name in names:
+        assert Recipe.read(recipe_path(name)).name == name
+    with pytest.raises(UsageError, match="manipulation-128"):
+        recipe_path("nonsense")
