@@ -1,0 +1,5 @@
+"""`python -m phototrace`."""
+
+from phototrace.cli import main
+
+main()

@@ -1,0 +1,224 @@
+"""The command line: parse, call, print. Results go to stdout, progress and errors to stderr.
+
+Exit status: 0 done; 1 a photo or run could not be handled (the rest still is); 2 wrong usage.
+Nothing heavy is imported before a command runs, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from phototrace.errors import PhototraceError, UsageError
+
+app = typer.Typer(
+    name="phototrace",
+    help="Which camera model took a photo, and what was done to it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LISTED = 20
+"""How many photos a list on stderr names before it counts the rest."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in a sentence, not in a traceback."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(args=arguments, prog_name="phototrace")
+    except PhototraceError as error:
+        _fail(error, str(error), error.exit_code, debug)
+    except KeyboardInterrupt as error:
+        _fail(error, "Interrupted. What was finished is kept; the same command goes on.", 130, debug)
+    except OSError as error:
+        _fail(error, _sentence(error), 1, debug)
+
+
+def _fail(error: BaseException, message: str, status: int, debug: bool) -> None:
+    if debug:
+        raise error
+    print(f"phototrace: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _sentence(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full{where}. Make room, then give the same command again."
+    return f"{error.strerror or error}{where}."
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos, or a manifest CSV.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
+    corpus: Annotated[str, typer.Option(help="How the folder is laid out.")] = "folder",
+    as_json: Json = False,
+) -> None:
+    """Read every photo of a folder into a manifest.
+
+    Example: phototrace index photos/ -o photos.parquet
+    """
+    from phototrace.photos.indexing import index as index_photos
+
+    result = index_photos(folder, corpus=corpus, out=output)
+    facts = {
+        "manifest": str(output),
+        "hash": result.manifest.hash,
+        "photos": len(result.manifest.photos),
+        "cameras": len({r.camera for r in result.manifest.photos if r.camera}),
+        "devices": len({r.device_id for r in result.manifest.photos if r.camera}),
+        "broken": [vars(p) for p in result.broken],
+        "duplicates": [vars(p) for p in result.duplicates],
+        "skipped": [vars(p) for p in result.skipped],
+    }
+    _print(facts, as_json, lambda: (
+        f"{facts['photos']} photos of {facts['cameras']} camera models and {facts['devices']} "
+        f"devices in {output}."
+    ))  # fmt: skip
+    _list("could not be read", result.broken)
+    _list("are copies of others and left out", result.duplicates)
+    _list("are not photos", result.skipped)
+    raise typer.Exit(1 if result.broken else 0)
+
+
+@app.command()
+def audit(
+    source: Annotated[str, typer.Argument(help="A manifest, or a recipe (file or name).")],
+    photos: Annotated[Path | None, typer.Option(help="Manifest, where a recipe is given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leaks between training and test, duplicates, and broken files.
+
+    Examples: phototrace audit photos.parquet
+    phototrace audit manipulation-128 --photos photos.parquet
+    """
+    from phototrace.photos.audit import audit as find_leaks
+    from phototrace.photos.audit import split_from_column
+    from phototrace.photos.manifest import Manifest, verify
+
+    if Path(source).suffix in (".csv", ".parquet"):
+        manifest = Manifest.read(Path(source))
+        hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
+        split = split_from_column(manifest, "part") if hand_made else None
+    else:
+        from phototrace.learning.experiment import find_photos, prepare
+        from phototrace.learning.recipe import Recipe
+        from phototrace.recipes import recipe_path
+
+        path = recipe_path(source)
+        recipe = Recipe.read(path)
+        experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
+        manifest, split = experiment.manifest, experiment.split
+    problems, leaks = verify(manifest), find_leaks(manifest, split)
+    facts = {
+        "photos": len(manifest.photos),
+        "split": split.hash if split else None,
+        "broken": [vars(p) for p in problems],
+        "leaks": [vars(leak) for leak in leaks],
+    }
+    _print(facts, as_json, lambda: (
+        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks."
+    ))  # fmt: skip
+    _list("are broken or duplicate", problems)
+    _list("leak", leaks)
+    raise typer.Exit(1 if problems or leaks else 0)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
+    photos: Annotated[Path | None, typer.Option(help="Manifest of the photos.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted training.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train the network of a recipe; builds the patch store it needs.
+
+    Example: phototrace train manipulation-128 --photos photos.parquet
+    """
+    from phototrace.learning.experiment import find_photos, train_recipe
+    from phototrace.learning.recipe import Recipe
+    from phototrace.recipes import recipe_path
+
+    path = recipe_path(recipe)
+    read = Recipe.read(path)
+    run = train_recipe(read, find_photos(read, path.parent, photos, out), out, resume=resume)
+    rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    facts = {"run": str(run.folder), "hash": run.hash, **rows[-1]}
+    skipped = [s for each in run.provenance["skipped"].values() for s in each]
+    _print(facts, as_json, lambda: (
+        f"{run.folder}: {rows[-1].get('tune_accuracy', 0):.1%} of the tune part's patches right "
+        f"after {rows[-1]['epoch']} epochs. Next: phototrace evaluate {run.folder} MANIFEST"
+    ))  # fmt: skip
+    _list("could not be read", skipped)
+    raise typer.Exit(1 if skipped else 0)
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="RUN [RUN ...] PHOTOS (folder or manifest).")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the page and predictions.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test runs on photos that taught none of them: accuracy with intervals, and a page.
+
+    With two runs or more, also the paired difference of each to the first.
+
+    Example: phototrace evaluate runs/manipulation-128 photos.parquet
+    """
+    from phototrace.evidence.testing import evaluate_runs
+    from phototrace.photos.indexing import read_photos
+
+    if len(runs) < 2:
+        raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
+    folders = [Path(name) for name in runs[:-1]]
+    manifest = read_photos(Path(runs[-1]))
+    result = evaluate_runs(folders, manifest, out or folders[0] / "evaluation")
+    _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
+    _list("could not be read", result.unreadable())
+    raise typer.Exit(1 if result.unreadable() else 0)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
+) -> None:
+    """All of it on simulated cameras, in minutes: photos, training, evaluation, a page to read.
+
+    Example: phototrace demo
+    """
+    from phototrace.demo import run_demo
+
+    run_demo(out)
+
+
+def _print(facts: dict[str, Any], as_json: bool, sentence: Callable[[], str]) -> None:
+    print(json.dumps(facts, indent=2) if as_json else sentence())
+
+
+def _list(what: str, items: Any) -> None:
+    """Count and name photos on stderr."""
+    items = list(items)
+    if not items:
+        return
+    print(f"{len(items)} {what}:", file=sys.stderr)
+    for item in items[:LISTED]:
+        facts = item if isinstance(item, dict) else vars(item)
+        name = facts.get("path") or facts.get("a") or ""
+        print(f"  {name}: {facts.get('text') or facts.get('reason') or ''}", file=sys.stderr)
+    if len(items) > LISTED:
+        print(f"  and {len(items) - LISTED} more (--json lists all)", file=sys.stderr)

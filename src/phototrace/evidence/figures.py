@@ -1,0 +1,257 @@
+"""Saved results to figures. Nothing is worked out anew here.
+
+Each function returns the bytes of one SVG or PNG and leaves matplotlib's pyplot alone. Names of
+classes and devices come from files: they are drawn as plain text, never as formulas.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from phototrace.errors import UsageError
+from phototrace.evidence.comparison import Comparison
+from phototrace.evidence.evaluation import Evaluation, GroupResult
+from phototrace.evidence.wording import percent, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+Format = Literal["svg", "png"]
+
+INK, MUTED, GRID, PAPER = "#1b2733", "#5a6876", "#d8dee4", "#ffffff"
+BLUE, ORANGE = "#0072b2", "#d55e00"
+"""Okabe and Ito's, told apart with every kind of colour vision."""
+
+MOST_DEVICES = 40
+WIDTH = 5.6
+"""Inches: still to be read when a phone shows it two thirds as large."""
+
+
+def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
+    """Of each true class (row), the share that was given each name (column)."""
+    k = len(evaluation.classes)
+    names = [shown(name, 28) for name in evaluation.classes]
+    cell, size = (0.62, 9.0) if k <= 12 else (max(0.24, 0.46 - 0.008 * k), 7.5)
+    margin = 0.6 + 0.075 * max(map(len, names)) * size / 9
+    canvas, (axes,) = _canvas(max(4.0, k * cell + margin), max(3.0, k * cell + margin * 0.75))
+    for i, row in enumerate(evaluation.confusion_shares):
+        for j, share in enumerate(row):
+            if share:
+                _cell(axes, i, j, share, size if k <= 12 else None)
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), aspect="equal")
+    _ticks(axes, "x", names, rotation=40, ha="right", rotation_mode="anchor", size=size)
+    _ticks(axes, "y", names, size=size)
+    for edge in range(k + 1):
+        axes.axhline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
+        axes.axvline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="named as", ylabel="truly")
+    return _bytes(canvas, format)
+
+
+def _cell(axes: Axes, row: int, column: int, share: float, size: float | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    colour = BLUE if row == column else ORANGE
+    # Never see-through: also one patch in ten thousand must show.
+    alpha = 0.1 + 0.9 * share
+    corner = (column - 0.5, row - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=alpha, linewidth=0))
+    if size is not None:
+        paint = PAPER if share > 0.6 else INK
+        text = percent(share)
+        axes.text(column, row, text, ha="center", va="center", color=paint, size=size)
+
+
+def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
+    """How many photos have which share of their patches named correctly."""
+    shares = [photo.right / photo.patches for photo in evaluation.by_photo]
+    bins = 20
+    counts = [0] * bins
+    for share in shares:
+        counts[min(int(share * bins), bins - 1)] += 1
+    canvas, (axes,) = _canvas(WIDTH, 2.7)
+    bars = axes.bar([100 * (i + 0.5) / bins for i in range(bins)], counts, width=4.4, color=BLUE)
+    labels = [f"{count:,}" if count else "" for count in counts]
+    axes.bar_label(bars, labels, color=INK, size=8, padding=2)
+    axes.set(xlim=(0, 100), xlabel="patches of the photo named correctly, %", ylabel="photos")
+    axes.margins(y=0.15)
+    axes.grid(visible=False, axis="x")
+    return _bytes(canvas, format)
+
+
+def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
+    """Accuracy by device with 95 % intervals over its photos, the lowest on top; 40 at most."""
+    groups = sorted(evaluation.by_device, key=lambda g: (g.accuracy.value, g.name))[:MOST_DEVICES]
+    canvas, (axes,) = _canvas(WIDTH, 1.2 + 0.25 * len(groups))
+    for seen, colour, marker, label in (
+        (True, BLUE, "o", "device seen in training"),
+        (False, ORANGE, "D", "device never seen"),
+    ):
+        chosen = [(row, group) for row, group in enumerate(groups) if group.seen is seen]
+        if chosen:
+            _points(axes, chosen, colour, marker, label)
+    everyone = 100 * evaluation.accuracy.value
+    axes.axvline(everyone, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all patches")
+    axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel="patches named correctly, %")
+    axes.set_xlim(right=101)
+    _ticks(axes, "y", [shown(group.name, 40) for group in groups])
+    axes.grid(visible=False, axis="y")
+    _legend(canvas)
+    return _bytes(canvas, format)
+
+
+def _points(
+    axes: Axes, rows: Sequence[tuple[int, GroupResult]], colour: str, marker: str, label: str
+) -> None:
+    places = [place for place, _ in rows]
+    figures = [group.accuracy for _, group in rows]
+    over_photos = [figure.intervals[0] for figure in figures]
+    for place, interval in zip(places, over_photos, strict=True):
+        # Faint where too few photos make it wide and of little use.
+        alpha = 0.6 if interval.reliable else 0.2
+        ends = 100 * interval.low, 100 * interval.high
+        axes.hlines(place, *ends, color=colour, linewidth=1.8, alpha=alpha)
+    values = [100 * figure.value for figure in figures]
+    axes.plot(values, places, marker, color=colour, markersize=5, label=label)
+
+
+def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "svg") -> bytes:
+    """Loss and accuracy by epoch.
+
+    Args:
+        metrics: rows with `epoch` and any of `loss`, `accuracy`, `tune_accuracy`; what is missing
+            or not finite in a row is left out.
+        format: "svg" or "png".
+
+    Raises:
+        UsageError: if no row has an epoch and a loss or accuracy.
+    """
+    canvas, (left, right) = _canvas(WIDTH, 2.8, panels=2)
+    drawn = _line(left, metrics, "loss", BLUE, "training loss")
+    drawn |= _line(right, metrics, "accuracy", MUTED, "training", times=100)
+    drawn |= _line(right, metrics, "tune_accuracy", BLUE, "tune part", times=100, marker="o")
+    if not drawn:
+        raise UsageError("The training's metrics hold no loss and no accuracy to draw.")
+    for axes in (left, right):
+        axes.locator_params(axis="x", integer=True)
+    left.set(xlabel="epoch", ylabel="loss")
+    left.set_ylim(bottom=0)
+    right.set(xlabel="epoch", ylabel="patches named correctly, %")
+    if right.get_legend_handles_labels()[0]:
+        right.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+    return _bytes(canvas, format)
+
+
+def _line(
+    axes: Axes,
+    metrics: Sequence[Mapping[str, object]],
+    key: str,
+    colour: str,
+    label: str,
+    *,
+    times: float = 1,
+    marker: str = "",
+) -> bool:
+    points = [
+        (float(x), times * float(y))
+        for x, y in ((row.get("epoch"), row.get(key)) for row in metrics)
+        if isinstance(x, int | float) and isinstance(y, int | float) and math.isfinite(x + y)
+    ]
+    if points:
+        x, y = zip(*points, strict=True)
+        marker = marker or ("o" if len(points) == 1 else "")
+        axes.plot(x, y, color=colour, linewidth=1.6, marker=marker, markersize=3.5, label=label)
+    return bool(points)
+
+
+def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
+    """The paired difference with its intervals, then by device; right of zero `a` is better."""
+    intervals = comparison.difference.intervals
+    most = sorted(comparison.by_device, key=lambda d: -abs(d.difference))[:MOST_DEVICES]
+    devices = sorted(most, key=lambda d: (-d.difference, d.name))
+    canvas, (axes,) = _canvas(WIDTH, 1.3 + 0.25 * (len(intervals) + len(devices)))
+    value = 100 * comparison.difference.value
+    axes.axvline(0, color=INK, linewidth=1)
+    for place, interval in enumerate(intervals):
+        axes.hlines(place, 100 * interval.low, 100 * interval.high, color=BLUE, linewidth=3)
+        axes.plot(value, place, "o", color=BLUE, markersize=6)
+    places = [len(intervals) + 0.5 + i for i in range(len(devices))]
+    axes.plot([100 * d.difference for d in devices], places, "D", color=ORANGE, markersize=4.5)
+    names = [f"all patches, over {interval.by}s" for interval in intervals]
+    names += [shown(device.name, 40) for device in devices]
+    _ticks(axes, "y", names, places=[*range(len(intervals)), *places])
+    axes.set_ylim((places or [len(intervals)])[-1] + 0.6, -0.6)
+    axes.grid(visible=False, axis="y")
+    _centred(axes)
+    axes.set_xlabel(
+        f"\u2190 {shown(comparison.b, 24)} better     points     "
+        f"{shown(comparison.a, 24)} better \u2192",
+        parse_math=False,
+    )
+    return _bytes(canvas, format)
+
+
+def _centred(axes: Axes) -> None:
+    furthest = max(map(abs, axes.get_xlim()))
+    axes.set_xlim(-furthest, furthest)
+
+
+def _canvas(width: float, height: float, panels: int = 1) -> tuple[Canvas, tuple[Axes, ...]]:
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(width, height), layout="constrained")
+    panes = tuple(canvas.add_subplot(1, panels, number + 1) for number in range(panels))
+    for axes in panes:
+        axes.set_facecolor("none")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(MUTED)
+        axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=8.5, length=0)
+        axes.grid(visible=True, color=GRID, linewidth=0.7)
+        axes.xaxis.label.set(color=MUTED, size=9)
+        axes.yaxis.label.set(color=MUTED, size=9)
+    return canvas, panes
+
+
+def _ticks(
+    axes: Axes,
+    which: Literal["x", "y"],
+    names: Sequence[str],
+    *,
+    places: Sequence[float] | None = None,
+    **style: Any,
+) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks(range(len(names)) if places is None else places, names, **style)
+    for label in axis.get_ticklabels():
+        label.set_parse_math(False)
+
+
+def _legend(canvas: Canvas) -> None:
+    canvas.legend(
+        loc="outside upper left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK,
+        handletextpad=0.5, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def _bytes(canvas: Canvas, format: Format) -> bytes:
+    import matplotlib
+
+    buffer = io.BytesIO()
+    # Text stays text, to be searched and read aloud; the same result gives the same bytes.
+    settings = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "phototrace"})
+    with settings, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        if format == "png":
+            canvas.savefig(buffer, format="png", dpi=150, facecolor="white")
+        else:
+            unsaid = {"Date": None, "Creator": None, "Format": None, "Type": None}
+            canvas.savefig(buffer, format="svg", facecolor="none", metadata=unsaid)
+    return buffer.getvalue()

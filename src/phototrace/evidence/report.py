@@ -1,0 +1,222 @@
+"""One web page of one or more evaluations, complete in itself: nothing is fetched, nothing runs.
+
+Names of classes, devices and files are untrusted: every value is escaped by the template, figures
+escape theirs, and the page forbids scripts and outside content to the browser as well.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from phototrace.errors import UsageError
+from phototrace.evidence import figures
+from phototrace.evidence.comparison import Comparison
+from phototrace.evidence.evaluation import Evaluation, GroupResult, PhotoResult
+from phototrace.evidence.intervals import FEW_CLUSTERS, Figure
+from phototrace.evidence.wording import (
+    counted,
+    headline,
+    percent,
+    points,
+    shown,
+    span,
+    test_set,
+    verdict,
+)
+from phototrace.files import write_text
+
+WORST_PHOTOS = 15
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One section of the report: an evaluation, and what only the caller knows of it."""
+
+    title: str
+    evaluation: Evaluation
+    kept_apart: str
+    """What training and test did not share, in a sentence or two."""
+    cautions: Sequence[str] = ()
+    """What a reader could take from the figures but must not, one sentence each."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Further rows of the table: versions, machine, command line."""
+    training: Sequence[Mapping[str, object]] = ()
+    """The run's metrics, one row an epoch; none, no training curve."""
+    photo_names: Mapping[str, str] = field(default_factory=dict)
+    """File names by photo id, shown in place of the ids."""
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """One line of "where to go next"."""
+
+    text: str
+    command: str = ""
+
+
+def write_report(
+    path: Path,
+    evaluations: Sequence[Evaluated],
+    *,
+    comparisons: Sequence[Comparison] = (),
+    title: str = "How often is it right?",
+    next_steps: Sequence[NextStep] = (),
+) -> None:
+    """Write the page to `path`; the same results give the same bytes.
+
+    Raises:
+        UsageError: if there is no evaluation to report.
+    """
+    write_text(path, render_report(evaluations, comparisons, title, next_steps))
+
+
+def render_report(
+    evaluations: Sequence[Evaluated],
+    comparisons: Sequence[Comparison] = (),
+    title: str = "How often is it right?",
+    next_steps: Sequence[NextStep] = (),
+) -> str:
+    """The page as text; see `write_report`."""
+    if not evaluations:
+        raise UsageError("A report needs at least one evaluation.")
+    environment = Environment(
+        loader=PackageLoader("phototrace.evidence", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "shown": shown,
+        "span": span,
+        "test_set": test_set,
+        "headline": headline,
+        "verdict": verdict,
+        "counted": counted,
+    }
+    sections = [_section(number, run) for number, run in enumerate(evaluations, start=1)]
+    pairs = [
+        {
+            "comparison": comparison,
+            "figure": _inline(figures.differences_figure(comparison), verdict(comparison)),
+        }
+        for comparison in comparisons
+    ]
+    page = environment.get_template("report.html")
+    return page.render(title=title, sections=sections, pairs=pairs, next_steps=next_steps)
+
+
+def _section(number: int, run: Evaluated) -> dict[str, object]:
+    """What the template needs of one run."""
+    result = run.evaluation
+    provenance = {
+        "task": result.task,
+        "run": result.run,
+        "run hash": result.run_hash,
+        "data hash": result.data_hash,
+        "split hash": result.split_hash,
+        "predictions hash": result.predictions_hash,
+        "intervals": f"95 %, {result.resamples:,} resamples, seed {result.seed}",
+        **run.provenance,
+    }
+    worst = [photo for photo in result.by_photo if photo.right < photo.patches][:WORST_PHOTOS]
+    devices = sorted(result.by_device, key=_lowest_first)
+    scenes = sorted(result.by_scene, key=_lowest_first)
+    parts = [stratum.accuracy for stratum in result.strata]
+    return {
+        "number": number,
+        "run": run,
+        "result": result,
+        "cautions": [*run.cautions, *result.notes, *_doubts(result)],
+        "provenance": {key: value for key, value in provenance.items() if value},
+        "worst": [(photo, _name(photo, run)) for photo in worst],
+        "faultless": sum(photo.right == photo.patches for photo in result.by_photo),
+        "devices": devices,
+        "scenes": scenes if len(scenes) > 1 else [],
+        "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
+        "figures": _figures(run),
+    }
+
+
+def _figures(run: Evaluated) -> dict[str, Markup]:
+    result = run.evaluation
+    made = {
+        "confusion": _inline(
+            figures.confusion_figure(result), "Which name each true class was given"
+        ),
+        "photos": _inline(
+            figures.photos_figure(result), "Photos by the share of their patches named correctly"
+        ),
+        "devices": _inline(figures.devices_figure(result), "Accuracy by device with intervals"),
+    }
+    if run.training:
+        curve = figures.training_figure(run.training)
+        made["training"] = _inline(curve, "Loss and accuracy by epoch")
+    return made
+
+
+def _doubts(result: Evaluation) -> list[str]:
+    """What rests on too few devices or scenes."""
+    notes = [
+        f"The interval over {interval.by}s is not to be relied on: {interval.note}."
+        for interval in result.accuracy.intervals
+        if interval.note
+    ]
+    for stratum in result.strata:
+        figure = stratum.accuracy
+        count = {"device": figure.devices, "scene": figure.scenes}.get(stratum.what, FEW_CLUSTERS)
+        if stratum.value == "never seen" and count < FEW_CLUSTERS:
+            notes.append(
+                f"Only {counted(count, stratum.what)} tested here had never been seen in training:"
+                " too few to say how others would fare."
+            )
+    return notes
+
+
+def _lowest_first(group: GroupResult) -> tuple[float, str]:
+    return group.accuracy.value, group.name
+
+
+def _name(photo: PhotoResult, run: Evaluated) -> str:
+    return run.photo_names.get(photo.photo, photo.photo)
+
+
+def _floor(results: Sequence[Figure]) -> float:
+    """Where the strips of a table begin: the tenth below the lowest end shown in it."""
+    lowest = min((figure.low for figure in results), default=0.0)
+    return max(0.0, min(0.9, math.floor(10 * lowest) / 10))
+
+
+_THEMED = {
+    figures.INK: "ink",
+    figures.MUTED: "muted",
+    figures.GRID: "line",
+    figures.PAPER: "paper",
+    figures.BLUE: "blue",
+    figures.ORANGE: "orange",
+}
+
+
+def _inline(svg: bytes, label: str) -> Markup:
+    """One of our own figures as part of the page, its colours following light and dark."""
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    # Ids of groups are of no use and would stand twice on a page of two figures.
+    text = re.sub(r'<g id="[\w.]+">', "<g>", text)
+    for colour, name in _THEMED.items():
+        text = text.replace(f": {colour}", f": var(--{name})")
+    width = float(re.findall(r'width="([\d.]+)pt"', text)[0]) * 4 / 3
+    opening = Markup('<svg role="img" aria-label="{}" style="--w: {}px" viewBox').format(
+        label, f"{width:.0f}"
+    )
+    return Markup(re.sub(r"<svg.*?viewBox", lambda _: str(opening), text, count=1))

@@ -1,0 +1,141 @@
+"""A run on photos that it has not seen: one prediction a patch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from phototrace.errors import UsageError
+from phototrace.evidence.predictions import Predictions
+from phototrace.learning.experiment import patch_settings
+from phototrace.learning.network import Backbone
+from phototrace.learning.run import Run
+from phototrace.learning.tasks import T_A, Task
+from phototrace.learning.training import accelerator, predict_proba
+from phototrace.patches.building import build_store
+from phototrace.patches.plan import PatchPlan, label_of, plan_patches
+from phototrace.patches.store import PatchStore
+from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.splits import Split
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a run said of photos, and which photos were left out and why.
+
+    Attributes:
+        predictions: One row a patch.
+        photos: Number of photos tested.
+        left_out: Reason -> number of photos.
+        unreadable: Path -> why it could not be read.
+    """
+
+    predictions: Predictions
+    photos: int
+    left_out: Mapping[str, int]
+    unreadable: Mapping[str, str]
+
+
+def test_run(
+    run: Run,
+    manifest: Manifest,
+    stores: Path,
+    *,
+    leg: str | None = None,
+    backbone: Backbone | None = None,
+) -> Tested:
+    """Predict every patch of the photos that the run may be tested on.
+
+    Photos of the run's own test part, and photos that it has never met, are tested. Left out and
+    counted are those that taught or tuned it, those its split kept out of every part, those that
+    its recipe does not take, and cameras that it does not know. All patches that the recipe's
+    cutting gives are tested, whether or not classes are balanced.
+    """
+    leg = leg or next(iter(run.classes))
+    task = _task_of(run, leg)
+    kept, left_out = _testable(run, manifest, task)
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise UsageError(f"No photo is left to test {run.folder} on: {reasons or 'none given'}.")
+    plan = _plan(run, leg, task, Manifest(photos=tuple(kept), root=manifest.root))
+    store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
+    rows = np.arange(len(store))
+    machine = accelerator(run.recipe.training.precision)
+    network = run.network(backbone)
+    probabilities = predict_proba(network, store, rows, leg, machine, label=f"Testing {run.name}")
+    small = len(plan.too_small)
+    if small:
+        left_out["too small for a patch"] = small
+    return Tested(
+        predictions=_predictions(run, task, store, probabilities),
+        photos=len(np.unique(store.column("photo"))),
+        left_out=left_out,
+        unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
+    )
+
+
+def _task_of(run: Run, leg: str) -> Task:
+    if leg not in run.classes:
+        raise UsageError(f"{run.folder} has no leg {leg!r}. Its legs: {', '.join(run.classes)}.")
+    name = run.recipe.legs[leg].task
+    return Task(name, run.classes[leg], T_A.label if name == T_A.name else "camera")
+
+
+def _testable(run: Run, manifest: Manifest, task: Task) -> tuple[list[PhotoRecord], Counter[str]]:
+    taken = {r.id for r in manifest.where(**run.recipe.photos.where).photos}
+    kept: list[PhotoRecord] = []
+    left_out: Counter[str] = Counter()
+    for record in manifest.photos:
+        part = run.split["part"].get(record.sha256)
+        if record.id not in taken:
+            left_out["not taken by the recipe"] += 1
+        elif part in ("train", "tune"):
+            left_out["used in training"] += 1
+        elif record.sha256 in run.split["excluded"]:
+            left_out["kept out of every part by the split"] += 1
+        elif task.label != T_A.label and label_of(record, task.label) not in task.classes:
+            left_out["of a camera the run does not know"] += 1
+        else:
+            kept.append(record)
+    return kept, left_out
+
+
+def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
+    settings = patch_settings(run.recipe, run.recipe.legs[leg], task)
+    everything = Split(
+        by=run.split["by"],
+        seed=run.split["seed"],
+        part={r.id: "test" for r in manifest.photos},
+        excluded={},
+        hash=run.split["hash"],
+    )
+    return plan_patches(manifest, everything, replace(settings, balanced=False), parts=["test"])
+
+
+def _predictions(
+    run: Run, task: Task, store: PatchStore, probabilities: np.typing.NDArray[np.float32]
+) -> Predictions:
+    device, scene = store.column("device"), store.column("scene")
+    return Predictions(
+        task=task.name,
+        classes=task.classes,
+        run=run.name,
+        run_hash=run.hash,
+        split_hash=run.split["hash"],
+        data_hash=store.hash,
+        label=store.label,
+        probabilities=probabilities,
+        photo=store.column("photo"),
+        device=device,
+        scene=scene,
+        camera=store.column("camera"),
+        editing=store.column("editing"),
+        row=store.column("row").astype(np.int64),
+        column=store.column("column").astype(np.int64),
+        seen_device=np.isin(device, run.split["devices"]),
+        seen_scene=np.isin(scene, run.split["scenes"]),
+    )

@@ -1,0 +1,85 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phototrace.evidence.comparison import Comparison
+    from phototrace.evidence.evaluation import Evaluation
+    from phototrace.evidence.intervals import Figure
+
+_UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """`text` fit to be shown: no control or direction-changing characters, and not endless."""
+    clean = "".join("\ufffd" if unicodedata.category(c) in _UNPRINTED else c for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "\u2026"
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as "1 photo" and "1,200 photos"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage of one decimal; "100" and "0" only where it is exactly that."""
+    if share in (0, 1):
+        return f"{100 * share:.0f}"
+    text = f"{100 * share:.1f}"
+    return {"100.0": ">99.9", "0.0": "<0.1"}.get(text, text)
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")
+
+
+def span(figure: Figure) -> str:
+    """The interval to quote, with what it is over."""
+    interval = figure.interval
+    kind = ", exact," if "exact" in interval.method else ""
+    return (
+        f"95 % interval{kind} {percent(interval.low)} to {percent(interval.high)}"
+        f" over {counted(interval.clusters, interval.by)}"
+    )
+
+
+def test_set(figure: Figure) -> str:
+    """What the figure was tested on."""
+    devices = counted(figure.devices, "device")
+    scenes = counted(figure.scenes, "scene")
+    return f"{counted(figure.photos, 'test photo')} from {devices} and {scenes}"
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The result in one sentence, with its interval and what it was tested on."""
+    figure = evaluation.accuracy
+    return (
+        f"{percent(figure.value)} % of patches were named correctly"
+        f" ({span(figure)}; {test_set(figure)})."
+    )
+
+
+def verdict(comparison: Comparison) -> str:
+    """The comparison in one sentence."""
+    difference = comparison.difference
+    interval = difference.interval
+    bounds = (
+        f"95 % interval {points(interval.low)} to {points(interval.high)}"
+        f" over {counted(interval.clusters, interval.by)}"
+    )
+    a, b = shown(comparison.a), shown(comparison.b)
+    if not comparison.excludes_zero:
+        return (
+            f"{a} and {b} cannot be told apart on these patches: a difference of"
+            f" {points(difference.value)} points ({bounds}, which includes none)."
+        )
+    better, other = (a, b) if difference.value > 0 else (b, a)
+    return (
+        f"{better} is right more often than {other}: {a} less {b} is"
+        f" {points(difference.value)} points ({bounds})."
+    )
