@@ -52,6 +52,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
                 qtables="",
                 corpus="test",
                 extra={},
-            )  # fmt: skip
+            )
         )
     return Manifest(photos=tuple(records), root=root)

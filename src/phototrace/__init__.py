@@ -1,0 +1,57 @@
+"""phototrace: which camera model took a photo, and what was done to it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phototrace.errors import PhototraceError
+    from phototrace.evidence.assessing import assess
+    from phototrace.learning.experiment import train_recipe
+    from phototrace.learning.recipe import Recipe
+    from phototrace.learning.run import Run
+    from phototrace.patches.building import build_store
+    from phototrace.patches.store import PatchStore
+    from phototrace.photos.corpora.simulated import simulate
+    from phototrace.photos.indexing import index
+    from phototrace.photos.manifest import Manifest
+    from phototrace.photos.photo import read_photo
+    from phototrace.photos.splits import make_split
+
+_PLACES = {
+    "Manifest": "photos.manifest",
+    "PatchStore": "patches.store",
+    "PhototraceError": "errors",
+    "Recipe": "learning.recipe",
+    "Run": "learning.run",
+    "assess": "evidence.assessing",
+    "build_store": "patches.building",
+    "index": "photos.indexing",
+    "make_split": "photos.splits",
+    "read_photo": "photos.photo",
+    "simulate": "photos.corpora.simulated",
+    "train_recipe": "learning.experiment",
+}
+
+__all__ = [
+    "Manifest",
+    "PatchStore",
+    "PhototraceError",
+    "Recipe",
+    "Run",
+    "assess",
+    "build_store",
+    "index",
+    "make_split",
+    "read_photo",
+    "simulate",
+    "train_recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch takes seconds, help must not."""
+    if name not in _PLACES:
+        raise AttributeError(f"phototrace has no {name!r}")
+    return getattr(import_module(f"phototrace.{_PLACES[name]}"), name)

@@ -42,7 +42,9 @@ def main() -> None:
     except PhototraceError as error:
         _fail(error, str(error), error.exit_code, debug)
     except KeyboardInterrupt as error:
-        _fail(error, "Interrupted. What was finished is kept; the same command goes on.", 130, debug)
+        _fail(
+            error, "Interrupted. What was finished is kept; the same command goes on.", 130, debug
+        )
     except OSError as error:
         _fail(error, _sentence(error), 1, debug)
 
@@ -180,14 +182,16 @@ def evaluate(
 
     Example: phototrace evaluate runs/manipulation-128 photos.parquet
     """
-    from phototrace.evidence.testing import evaluate_runs
+    from phototrace.evidence.assessing import assess
+    from phototrace.learning.run import Run
     from phototrace.photos.indexing import read_photos
 
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
     folders = [Path(name) for name in runs[:-1]]
     manifest = read_photos(Path(runs[-1]))
-    result = evaluate_runs(folders, manifest, out or folders[0] / "evaluation")
+    opened = [Run.open(folder) for folder in folders]
+    result = assess(opened, manifest, out or folders[0] / "evaluation")
     _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
     _list("could not be read", result.unreadable())
     raise typer.Exit(1 if result.unreadable() else 0)

@@ -203,6 +203,23 @@ def test_no_flipped_bit_gives_other_predictions(made_up: MakeUp, tmp_path: Path)
     assert refused > 100
 
 
+def test_wild_bytes_raise_nothing_else(made_up: MakeUp, tmp_path: Path) -> None:
+    table = made_up(6)
+    path = tmp_path / "p.parquet"
+    table.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(2)
+    for _ in range(400):
+        wild = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 6)):
+            wild[place] = rng.integers(256)
+        path.write_bytes(wild)
+        try:
+            assert Predictions.load(path).hash == table.hash
+        except DamagedError as error:
+            assert "p.parquet" in str(error)
+
+
 def rewritten(path: Path, change: Callable[[pa.Table, dict[str, Any]], pa.Table]) -> None:
     table = pq.read_table(path)
     facts = json.loads(table.schema.metadata[b"phototrace"])
@@ -239,6 +256,21 @@ def dropped_column(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
     return table.drop_columns(["scene"])
 
 
+def added_column(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
+    return table.append_column("verdict", pa.array(["guilty"] * len(table)))
+
+
+def finer_numbers(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
+    index = table.column_names.index("probability_0")
+    return table.set_column(index, "probability_0", table["probability_0"].cast(pa.float64()))
+
+
+def text_from_outside(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
+    beyond = np.full(len(table), 99, np.int32)
+    text = pa.DictionaryArray.from_arrays(beyond, pa.array(["scene 1"]), safe=False)
+    return table.set_column(table.column_names.index("scene"), "scene", text)
+
+
 def with_nulls(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
     empty = pa.nulls(len(table), pa.int64())
     return table.set_column(table.column_names.index("row"), "row", empty)
@@ -263,6 +295,9 @@ def endless_text(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
         (renamed_class, "has changed"),
         (text_for_classes, "has changed"),
         (dropped_column, "not a whole table"),
+        (added_column, "not a whole table"),
+        (finer_numbers, "not a whole table"),
+        (text_from_outside, "not a whole table"),
         (with_nulls, "not a whole table"),
         (wild_label, "labels must be"),
         (endless_text, "10000000 characters"),

@@ -143,7 +143,7 @@ def test_a_run_without_errors_seen_devices_or_many_photos_is_reported(made_up: M
     page = " ".join(" ".join(Page(render_report([section(table)])).texts).split())
     assert "not tested" in page
     assert "never named" in page
-    assert "only 1 photo: too few" in page
+    assert "Only 1 photo: too few" in page
     assert "How it was trained" not in page
 
 

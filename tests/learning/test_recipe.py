@@ -64,10 +64,10 @@ def test_missing_and_unreadable_recipes(tmp_path: Path) -> None:
 
 @given(
     name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,20}\Z"),
-    where=st.dictionaries(st.text(min_size=1, max_size=5), st.lists(st.text(max_size=5)), max_size=3),
+    where=st.dictionaries(st.text(min_size=1), st.lists(st.text(max_size=5)), max_size=3),
     classes=st.lists(st.text(max_size=8), max_size=3),
     rate=st.floats(1e-9, 10),
-)  # fmt: skip
+)
 def test_a_recipe_survives_being_written(
     name: str, where: dict[str, list[str]], classes: list[str], rate: float
 ) -> None:

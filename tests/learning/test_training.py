@@ -74,7 +74,7 @@ def test_the_trained_kernels_satisfy_the_constraint(finished: Run) -> None:
 
 
 def test_a_run_does_not_import_a_backbone_by_itself(finished: Run) -> None:
-    with pytest.raises(UsageError, match="backbone='toy'|backbone 'toy'"):
+    with pytest.raises(UsageError, match="backbone 'toy'"):
         Run.open(finished.folder).network()
 
 
@@ -108,7 +108,7 @@ def test_a_changed_file_is_noticed(finished: Run, tmp_path: Path, name: str) -> 
         Run.open(folder)
 
 
-class _CutOff(Exception):
+class CutOffError(Exception):
     pass
 
 
@@ -117,21 +117,20 @@ def test_resume_is_bit_equal(
     photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     choice = recipe(optimizer=optimizer, learning_rate=1e-3)
-    monkeypatch.setattr(training.train, "__kwdefaults__", {
-        **training.train.__kwdefaults__, "checkpoint_seconds": 0.0,
-    })  # fmt: skip
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     whole = train_recipe(choice, photos, tmp_path / "whole", backbone=toy)
-    real, steps = training._step, []
+    real = training._step
+    steps: list[int] = []
 
     def cut_off(*arguments: object) -> None:
         if len(steps) == 29:
-            raise _CutOff
+            raise CutOffError
         steps.append(1)
         real(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_step", cut_off)
-        with pytest.raises(_CutOff):
+        with pytest.raises(CutOffError):
             train_recipe(choice, photos, tmp_path / "cut", backbone=toy)
     with pytest.raises(UsageError, match="--resume"):
         train_recipe(choice, photos, tmp_path / "cut", backbone=toy)
@@ -168,7 +167,7 @@ from phototrace.learning import checkpoint, training
 from phototrace.learning.experiment import train_recipe
 from phototrace.photos.manifest import Manifest
 import time
-training.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+training.CHECKPOINT_SECONDS = 0.0
 photos = Manifest.read(Path({manifest!r}))
 step = training._step
 def slow(*arguments):

@@ -22,11 +22,12 @@ def _rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def photo() -> NDArray[np.uint8]:
+def photo() -> Pixels:
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=(256, 320)), 3)
     pixels = 128 + 300 * smooth + rng.normal(0, 3, smooth.shape)
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def test_the_six_of_table_1() -> None:

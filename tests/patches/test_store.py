@@ -29,7 +29,10 @@ def test_every_block_comes_in_all_six_versions_and_both_ways(photos: Manifest) -
     plan = _plan(photos)
     for part in ("train", "tune", "test"):
         assert len(set(plan.count(part).tolist())) == 1
-    blocks = {(p, r, c, w) for p, r, c, w in zip(plan.photo, plan.row, plan.column, plan.editing)}
+    blocks = {
+        (p, r, c, w)
+        for p, r, c, w in zip(plan.photo, plan.row, plan.column, plan.editing, strict=True)
+    }
     assert len(plan) == 6 * len(blocks)
     assert len(plan) == len(photos.photos) * 9 * 2 * 6
 

@@ -84,6 +84,19 @@ def test_broken_exif_never_fails_a_photo(
             assert read_photo(path).width == 16
 
 
+def test_a_resolution_of_the_wrong_type_never_fails_a_photo(
+    tmp_path: Path, picture: Callable[..., Image.Image]
+) -> None:
+    # Pillow takes the second letter of a resolution that is text, also where there is one letter.
+    entries = [(271, 2, 3, b"Me\0\0"), (0x011A, 2, 2, b"5\0\0\0"), (0x0128, 3, 1, b"\2\0\0\0")]
+    entries.sort()
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    block += b"".join(struct.pack("<HHL", *entry[:3]) + entry[3] for entry in entries) + bytes(4)
+    path = tmp_path / "a.jpg"
+    picture(1).save(path, exif=block)
+    assert read_photo(path).make == "Me"
+
+
 def test_png_exif_may_stand_behind_the_pixels(
     tmp_path: Path, picture: Callable[..., Image.Image]
 ) -> None:

@@ -67,7 +67,7 @@ manifests = st.lists(rows, min_size=3, max_size=40).map(
 )
 forced_devices = st.lists(st.sampled_from(["M A / d0", "M B / d1"]), max_size=2)
 generously = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 
 

@@ -173,7 +173,7 @@ class Predictions:
             raise DamagedError(f"{path} cannot be used: {error}") from error
         except PhototraceError:
             raise
-        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, RecursionError):
             raise DamagedError(
                 f"{path} is not a whole table of predictions. Evaluate the run again to make it."
             ) from None
@@ -256,6 +256,8 @@ def _read(path: Path) -> Predictions:
         if file.metadata.num_rows * k > SIZE_LIMIT:
             raise UsageError(f"it holds {file.metadata.num_rows} rows of {k} classes, too many.")
         arrow = file.read()
+    # A forged file may point outside its own lists of texts.
+    arrow.validate(full=True)
     if any(column.null_count for column in arrow.columns):
         raise ValueError
     columns: dict[str, Any] = {name: facts[name] for name in FACTS}

@@ -167,7 +167,7 @@ def _figures(run: Evaluated) -> dict[str, Markup]:
 def _doubts(result: Evaluation) -> list[str]:
     """What rests on too few devices or scenes."""
     notes = [
-        f"The interval over {interval.by}s is not to be relied on: {interval.note}."
+        f"{interval.note.capitalize()}; do not rely on the interval over {interval.by}s."
         for interval in result.accuracy.intervals
         if interval.note
     ]

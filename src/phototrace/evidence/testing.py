@@ -40,7 +40,7 @@ class Tested:
     unreadable: Mapping[str, str]
 
 
-def test_run(
+def predict_photos(
     run: Run,
     manifest: Manifest,
     stores: Path,

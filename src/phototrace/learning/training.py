@@ -74,7 +74,6 @@ def train(
     plan: str,
     preset: str = "modern",
     seed: int = 0,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Progress:
     """Train `network` in place; return what happened, with one row of metrics an epoch.
 
@@ -111,7 +110,7 @@ def train(
             _log_step(log, state, rate)
         if state.step % per_epoch == 0:
             _close_epoch(network, legs, machine, state, per_epoch, log)
-        if time.monotonic() - saved > checkpoint_seconds and state.step < total:
+        if time.monotonic() - saved > CHECKPOINT_SECONDS and state.step < total:
             checkpoint()
             saved = time.monotonic()
     checkpoint()

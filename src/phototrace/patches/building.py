@@ -30,7 +30,7 @@ from phototrace.patches.manipulations import EDITINGS, MANIPULATIONS, Operation
 from phototrace.patches.plan import MANIPULATION, PatchPlan
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.photo import read_pixels
-from phototrace.photos.splits import PARTS
+from phototrace.photos.dealing import PARTS
 from phototrace.progress import parallel_map
 
 SHARD_BYTES = 64 * 2**20

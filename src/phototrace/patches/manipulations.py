@@ -58,8 +58,10 @@ def jpeg_compress(pixels: Pixels, rng: np.random.Generator, *, quality: int = 70
     colour = pixels.ndim == 3
     source = pixels[..., ::-1] if colour else pixels
     _, encoded = cv2.imencode(".jpg", source, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
-    return np.asarray(decoded[..., ::-1] if colour else decoded, dtype=np.uint8)
+    decoded = np.asarray(
+        cv2.imdecode(encoded, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE), dtype=np.uint8
+    )
+    return decoded[..., ::-1] if colour else decoded
 
 
 MANIPULATIONS: dict[str, Operation] = {

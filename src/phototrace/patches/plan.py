@@ -17,7 +17,9 @@ from phototrace.errors import UsageError
 from phototrace.files import hash_of
 from phototrace.patches import cutting
 from phototrace.photos.manifest import Manifest, PhotoRecord
-from phototrace.photos.splits import PARTS, Split
+from phototrace.photos.photo import Channels
+from phototrace.photos.dealing import PARTS
+from phototrace.photos.splits import Split
 
 PLAN_VERSION = 1
 MANIPULATION = "manipulation"
@@ -45,7 +47,7 @@ class PatchSettings:
     classes: tuple[str, ...]
     label: str
     size: int
-    channels: str = "green"
+    channels: Channels = "green"
     blocks: str = "central"
     blocks_per_photo: int = 0
     per_class: Mapping[str, int] = field(default_factory=dict)
@@ -57,11 +59,11 @@ class PatchSettings:
     def to_dict(self) -> dict[str, object]:
         """The settings as plain JSON values."""
         return {
-            "classes": list(self.classes), "label": self.label, "size": self.size,
-            "channels": self.channels, "blocks": self.blocks,
-            "blocks_per_photo": self.blocks_per_photo, "per_class": dict(self.per_class),
-            "editing": list(self.editing), "balanced": self.balanced, "recompress": self.recompress, "seed": self.seed,
-        }  # fmt: skip
+            **vars(self),
+            "classes": list(self.classes),
+            "per_class": dict(self.per_class),
+            "editing": list(self.editing),
+        }
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from phototrace.errors import DamagedError
 from phototrace.files import CONTENTS, check_contents, hash_of, is_complete
-from phototrace.photos.splits import PARTS
+from phototrace.photos.dealing import PARTS
 
 STORE_VERSION = 1
 INDEX = "index.parquet"

@@ -30,7 +30,6 @@ from phototrace.progress import parallel_map
 # Correlation of 32 x 32 thumbnails above which two pictures with near hashes are one.
 SAME_PICTURE = 0.98
 _BLOCK = 4096
-KINDS = ("same file", "saved again", "same burst", "same device", "same scene")
 
 
 @dataclass(frozen=True)

@@ -27,4 +27,4 @@ def test_the_softer_lens_keeps_less_detail() -> None:
 
 def test_no_two_photos_are_aimed_alike() -> None:
     one, other = (project(light(), SHARP, SIZE, stream(n)) for n in (1, 2))
-    assert (one == other).mean() < 0.01
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.5
