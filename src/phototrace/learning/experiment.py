@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -185,7 +186,9 @@ def _train_in(
         "seconds": round(done.seconds, 1),
         "machine": machine(),
     }
-    return write_run(folder, recipe, network, done.metrics, provenance, _split_facts(experiment))
+    run = write_run(folder, recipe, network, done.metrics, provenance, _split_facts(experiment))
+    shutil.rmtree(folder / "checkpoint")
+    return run
 
 
 def _leg(name: str, plan: PatchPlan, batch_size: int, stores: Path) -> Leg:

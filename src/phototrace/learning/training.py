@@ -6,6 +6,7 @@ the constraint (Eq. 4) is put back. There is no early stopping: the last epoch's
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -49,6 +50,7 @@ def accelerator(precision: str = "auto") -> Accelerator:
     """CUDA where it is present, else the processor; bfloat16 autocast where it pays."""
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
     name = "cuda" if torch.cuda.is_available() else "cpu"
     fabric: Accelerator = Fabric(
@@ -83,7 +85,7 @@ def train(
     longer finite; the last good checkpoint stays.
     """
     machine = accelerator(choice.precision)
-    _place(network, machine.device)
+    place(network, machine.device)
     optimizer = make_optimizer(network, choice, preset)
     state = load_checkpoint(folder / "checkpoint", plan, network, optimizer) or Progress()
     per_epoch = steps_per_epoch(legs)
@@ -104,7 +106,7 @@ def train(
     ):
         rate = learning_rate(choice, state.step, per_epoch)
         set_learning_rate(optimizer, rate)
-        _step(network, optimizer, batch, machine, state, folder)
+        step(network, optimizer, batch, machine, state, folder)
         clock.tick()
         if state.step % LOG_STEPS == 0:
             _log_step(log, state, rate)
@@ -118,7 +120,7 @@ def train(
     return state
 
 
-def _step(
+def step(
     network: Network,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
@@ -156,7 +158,7 @@ def to_input(patches: Tensor, device: torch.device) -> Tensor:
     return patches.to(device, torch.float32, memory_format=torch.channels_last)
 
 
-def _place(network: Network, device: torch.device) -> Network:
+def place(network: Network, device: torch.device) -> Network:
     """On the device, with channels last in memory: half as fast again for these convolutions."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -172,7 +174,7 @@ def predict_proba(
     label: str | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities `(n, classes)` float32 of stored patches; `label` shows progress."""
-    _place(network, machine.device).eval()
+    place(network, machine.device).eval()
     pieces = np.split(rows, range(PREDICT_BATCH, len(rows), PREDICT_BATCH))
     shown: Iterator[NDArray[np.int64]] = iter(pieces)
     if label is not None:

@@ -29,8 +29,8 @@ from phototrace.files import (
 from phototrace.patches.manipulations import EDITINGS, MANIPULATIONS, Operation
 from phototrace.patches.plan import MANIPULATION, PatchPlan
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
-from phototrace.photos.photo import read_pixels
 from phototrace.photos.dealing import PARTS
+from phototrace.photos.photo import read_pixels
 from phototrace.progress import parallel_map
 
 SHARD_BYTES = 64 * 2**20
@@ -57,7 +57,7 @@ def build_store(
         return done
     _claim(folder, plan)
     work = partial(_build_shard, folder, dict(operations))
-    records = list(parallel_map(work, _shards(plan), "Cutting patches"))
+    records = list(parallel_map(work, shards(plan), "Cutting patches"))
     _finish(plan, folder, records)
     return PatchStore.open(folder)
 
@@ -130,7 +130,7 @@ def _claim(folder: Path, plan: PatchPlan) -> None:
     write_json(claim, {"plan": plan.hash})
 
 
-def _shards(plan: PatchPlan) -> list[Shard]:
+def shards(plan: PatchPlan) -> list[Shard]:
     """Stretches of whole photos, each of about `SHARD_BYTES`."""
     depth = 3 if plan.settings.channels == "rgb" else 1
     most = max(1, SHARD_BYTES // (plan.settings.size**2 * depth))

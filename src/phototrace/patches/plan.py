@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from phototrace.errors import UsageError
 from phototrace.files import hash_of
 from phototrace.patches import cutting
+from phototrace.photos.dealing import PARTS
 from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.photo import Channels
-from phototrace.photos.dealing import PARTS
 from phototrace.photos.splits import Split
 
 PLAN_VERSION = 1

@@ -1,0 +1,194 @@
+"""The commands from end to end, as a user gives them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from phototrace import cli
+from phototrace.photos.manifest import Manifest
+
+RECIPE = """
+name = "small"
+[split]
+tune = 0.15
+test = 0.25
+[network]
+patch_size = 64
+[legs.{task}]
+task = "{task}"
+batch_size = 16
+blocks = "random"
+blocks_per_photo = 2
+[training]
+epochs = 1
+optimizer = "adamw"
+"""
+
+
+def phototrace(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return exit status, stdout, stderr."""
+    saved, sys.argv = sys.argv, ["phototrace", *map(str, arguments)]
+    try:
+        cli.main()
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.argv = saved
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def folder(photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos as a user keeps them: model/device/file, with one broken and one text file."""
+    root = tmp_path_factory.mktemp("user") / "photos"
+    for record in photos.photos:
+        place = root / record.camera.replace(" ", "_") / record.device / record.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos.path_of(record), place)
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    (root / "notes.txt").write_text("not a photo")
+    return root
+
+
+def test_help_answers_without_heavy_imports() -> None:
+    heavy = ("torch", "numpy", "pyarrow", "PIL", "cv2", "matplotlib", "pydantic", "joblib")
+    code = (
+        "import sys; sys.argv = ['phototrace', '--help']\n"
+        "from phototrace.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: phototrace" in out.stdout
+    assert out.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["index", "audit", "train", "evaluate", "demo"])
+def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    status, out, _ = phototrace(capsys, command, "--help")
+    assert status == 0
+    assert f"phototrace {command}" in out.split("Example", 1)[1]
+
+
+def test_the_whole_way_from_a_folder_to_a_page(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    manifest, runs = tmp_path / "photos.parquet", tmp_path / "runs"
+    status, out, err = phototrace(capsys, "index", folder, "-o", manifest)
+    assert status == 1
+    assert "20 photos of 2 camera models and 4 devices" in out
+    assert "1 could not be read" in err
+    assert "broken.jpg" in err
+    assert "notes.txt" in err
+
+    for task in ("manipulation", "camera"):
+        recipe = tmp_path / f"{task}.toml"
+        recipe.write_text(RECIPE.format(task=task).replace('"small"', f'"{task}"'))
+        status, out, err = phototrace(
+            capsys, "train", recipe, "--photos", manifest, "--out", runs, "--json"
+        )
+        assert status == 0, err
+        assert json.loads(out)["epoch"] == 1
+
+    status, out, err = phototrace(capsys, "evaluate", runs / "manipulation", manifest)
+    assert status == 0, err
+    assert "of patches were named correctly (95 % interval" in out
+    assert "used in training" in out
+    page = runs / "manipulation" / "evaluation" / "index.html"
+    assert "median filter" in page.read_text()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+    status, out, err = phototrace(capsys, "evaluate", runs / "camera", folder, "--json")
+    assert status == 1
+    facts = json.loads(out)
+    assert facts["evaluations"][0]["task"] == "camera"
+    assert [entry["path"] for entry in facts["broken"]] == ["broken.jpg"]
+
+    status, out, _ = phototrace(capsys, "audit", tmp_path / "camera.toml", "--photos", manifest)
+    assert "20 photos: 0 broken or duplicate, 0 leaks" in out
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["index", "nowhere", "-o", "m.csv"], 2, "nowhere"),
+        (["index", ".", "-o", "m.csv"], 2, "no photos"),
+        (["index", ".", "-o", "m.txt"], 2, ".parquet"),
+        (["index", ".", "-o", "m.csv", "--corpus", "dresdn"], 2, "dresdn"),
+        (["audit", "none.csv"], 2, "none.csv"),
+        (["audit", "nonsense"], 2, "nonsense"),
+        (["train", "nonsense"], 2, "manipulation-128"),
+        (["train", "manipulation-128"], 2, "--photos"),
+        (["train", "manipulation-128", "--photos", "none.csv"], 2, "none.csv"),
+        (["evaluate", "run"], 2, "then the photos"),
+        (["evaluate", "run", "m.csv"], 2, "no run"),
+        (["frobnicate"], 2, "frobnicate"),
+        (["index"], 2, "folder"),
+    ],
+)
+def test_a_mistake_gives_a_sentence_and_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], status: int, words: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    got, out, err = phototrace(capsys, *arguments)
+    assert got == status
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "phototrace", "--debug", "audit", "none.csv"]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "Traceback" in out.stderr
+
+
+def test_a_full_disk_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, err = phototrace(capsys, "index", folder, "-o", tmp_path / "m.csv")
+    assert status == 1
+    assert "The disk is full" in err
+    assert not (tmp_path / "m.csv").exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_interrupting_a_training_leaves_nothing_half_written(
+    photos: Manifest, tmp_path: Path
+) -> None:
+    photos.write(photos.root / "interrupted.csv")
+    (tmp_path / "r.toml").write_text(
+        RECIPE.format(task="manipulation").replace("epochs = 1", "epochs = 500")
+    )
+    command = [sys.executable, "-m", "phototrace", "train", "r.toml", "--out", "runs"]
+    process = subprocess.Popen(
+        [*command, "--photos", str(photos.root / "interrupted.csv")],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    checkpoint = tmp_path / "runs" / "small" / "checkpoint"
+    while not list(checkpoint.glob("step-*/contents.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.tmp"))
