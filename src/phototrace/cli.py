@@ -10,6 +10,7 @@ import errno
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +102,7 @@ def index(
 @app.command()
 def audit(
     source: Annotated[str, typer.Argument(help="A manifest, or a recipe (file or name).")],
-    photos: Annotated[Path | None, typer.Option(help="Manifest, where a recipe is given.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder or manifest, with a recipe.")] = None,
     as_json: Json = False,
 ) -> None:
     """Look for leaks between training and test, duplicates, and broken files.
@@ -126,7 +127,10 @@ def audit(
         recipe = Recipe.read(path)
         experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
         manifest, split = experiment.manifest, experiment.split
-    problems, leaks = verify(manifest), find_leaks(manifest, split)
+    problems = verify(manifest)
+    bad = {problem.path for problem in problems if problem.kind != "duplicate"}
+    sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
+    leaks = find_leaks(sound, split)
     facts = {
         "photos": len(manifest.photos),
         "split": split.hash if split else None,
@@ -144,7 +148,7 @@ def audit(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
-    photos: Annotated[Path | None, typer.Option(help="Manifest of the photos.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training.")] = False,
     as_json: Json = False,

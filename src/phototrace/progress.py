@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -10,7 +11,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BAR_AFTER_SECONDS = 2.0
-_PLAIN_EVERY_SECONDS = 15.0
+_LINE_SECONDS = 15.0
+_REDRAW_SECONDS = 0.1
 
 
 def progress(
@@ -23,9 +25,12 @@ def progress(
 ) -> Iterator[Item]:
     """Pass `items` on while a bar with the time left is shown on stderr.
 
-    On a terminal the bar appears after two seconds; elsewhere one plain line every 15 seconds.
+    On a terminal the bar appears after two seconds; elsewhere one line every 15 seconds.
     `done` is what an interrupted work had behind it; `status` is asked for a few words to show.
     """
+    if not sys.stderr.isatty():
+        yield from _lines(items, total, label, done, status)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -35,27 +40,42 @@ def progress(
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, TextColumn("{task.fields[status]}"), console=console, transient=True)
+    bar = Progress(
+        *columns, TextColumn("{task.fields[status]}"), console=Console(stderr=True), transient=True
+    )
     task = bar.add_task(label, total=total, completed=done, status="")
     shown = started = time.monotonic()
     try:
         for count, item in enumerate(items, start=done + 1):
             yield item
             now = time.monotonic()
-            if not console.is_terminal:
-                if now - shown > _PLAIN_EVERY_SECONDS:
-                    console.print(f"{label}: {count} of {total} {status()}", highlight=False)
-                    shown = now
-                continue
-            if now - shown > 0.1:
+            if now - shown > _REDRAW_SECONDS:
                 bar.update(task, completed=count, status=status())
                 shown = now
             if not bar.live.is_started and now - started > _BAR_AFTER_SECONDS:
                 bar.start()
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _lines(
+    items: Iterable[Item], total: int, label: str, done: int, status: Callable[[], str]
+) -> Iterator[Item]:
+    shown = started = time.monotonic()
+    for count, item in enumerate(items, start=done + 1):
+        yield item
+        now = time.monotonic()
+        if now - shown > _LINE_SECONDS:
+            left = (now - started) / (count - done) * (total - count)
+            words = [f"{label}: {count} of {total}", status(), f"{_clock(left)} left"]
+            print(", ".join(filter(None, words)), file=sys.stderr, flush=True)
+            shown = now
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d}:{int(seconds % 60):02d}"
 
 
 def parallel_map(

@@ -180,7 +180,7 @@ def test_ten_thousand_photos_are_audited_in_seconds(tmp_path: Path) -> None:
     ]  # fmt: skip
     part = {p.id: ["train", "tune", "test"][n % 3] for n, p in enumerate(photos)}
     split = Split("device and scene", 0, part, {}, "")
-    start = time.perf_counter()
+    start = time.process_time()
     leaks: list[Leak] = audit(Manifest(tuple(photos), tmp_path), split)
     assert leaks == []
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15

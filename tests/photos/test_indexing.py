@@ -122,6 +122,7 @@ def test_an_interruption_is_taken_up_again(
             raise KeyboardInterrupt
         return plain(path)
 
+    journal.write_text('{"version": 1, "files": [["half a li')  # an earlier interruption
     monkeypatch.setattr(reading, "_read", stopping)
     with pytest.raises(KeyboardInterrupt):
         index(folder, out=out)

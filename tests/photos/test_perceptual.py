@@ -74,9 +74,9 @@ def test_near_pairs_are_those_of_a_plain_loop(parted: bool) -> None:
 
 def test_ten_thousand_hashes_are_compared_in_seconds() -> None:
     hashes = np.random.default_rng(2).integers(0, 2**63, 10_000, dtype=np.uint64)
-    start = time.perf_counter()
+    start = time.process_time()
     list(near_pairs(hashes))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_what_is_a_hash() -> None:

@@ -328,6 +328,6 @@ def test_ten_thousand_photos_are_split_in_no_time() -> None:
 
     manifest = cameras("ABCDEFGHIJ", 5, 100, each=2)
     for by in BY:
-        start = time.perf_counter()
+        start = time.process_time()
         make_split(manifest, by, 1)
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3

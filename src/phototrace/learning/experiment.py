@@ -22,6 +22,7 @@ from phototrace.learning.training import computes_bfloat16, train
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
 from phototrace.photos.corpora.simulated import simulate
+from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import Split, make_split
 
@@ -49,15 +50,15 @@ class Experiment:
 
 
 def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -> Manifest:
-    """The manifest of a recipe: `photos` if given, else what the recipe names.
+    """The manifest of a recipe: `photos` (a folder or a manifest) if given, else what it names.
 
     `beside` is the folder that the recipe's paths start from; simulated photos go to `work`.
     """
     choice = recipe.photos
     if photos is not None:
-        return Manifest.read(photos)
+        return read_photos(photos)
     if choice.manifest is not None:
-        return Manifest.read(beside / choice.manifest)
+        return read_photos(beside / choice.manifest)
     if choice.simulated is None:
         raise UsageError("The recipe names no photos. Give a manifest with --photos.")
     wanted = choice.simulated
