@@ -79,6 +79,7 @@ def test_of_many_devices_the_lowest_forty_are_drawn(made_up: MakeUp) -> None:
 def test_training_leaves_out_what_is_missing() -> None:
     drawn = texts(training_figure(METRICS))
     assert {"epoch", "loss", "training", "tune part"} <= set(drawn)
+    assert training_figure(METRICS) == training_figure([*METRICS[:2], METRICS[3]])
     lone = texts(training_figure([{"epoch": 1, "loss": 0.5}]))
     assert "training" not in lone
 

@@ -1,0 +1,115 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from phototrace.errors import UsageError
+from phototrace.evidence.assessing import Assessment, assess
+from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.predictions import Predictions
+from phototrace.learning.experiment import train_recipe
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.run import Run
+from phototrace.photos.manifest import Manifest
+from phototrace.photos.photo import read_pixels
+
+
+def _recipe(name: str, task: str, **split: object) -> Recipe:
+    return Recipe.parse({
+        "name": name,
+        "split": {"by": "photo", "tune": 0.15, "test": 0.25, **split},
+        "network": {"patch_size": 64},
+        "legs": {"leg": {"task": task, "batch_size": 16, "blocks": "random"}},
+        "training": {"epochs": 1, "optimizer": "adamw", "precision": "float32"},
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    out = tmp_path_factory.mktemp("runs")
+    held = sorted({r.device_id for r in photos.photos})[0]
+    first = train_recipe(_recipe("first", "camera", test_devices=[held]), photos, out)
+    second = train_recipe(_recipe("second", "camera", test_devices=[held]), photos, out)
+    return [first, second]
+
+
+@pytest.fixture(scope="module")
+def assessed(
+    runs: list[Run], photos: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Assessment:
+    return assess(runs, photos, tmp_path_factory.mktemp("out"))
+
+
+def test_only_photos_that_taught_nothing_are_tested(
+    assessed: Assessment, runs: list[Run], photos: Manifest
+) -> None:
+    part = runs[0].split["part"]
+    test = {r.id for r in photos.photos if part[r.sha256] == "test"}
+    assert set(assessed.tested[0].predictions.photo) == test
+    assert assessed.tested[0].left_out == {"used in training": len(photos.photos) - len(test)}
+
+
+def test_a_device_kept_out_is_marked_as_never_seen(assessed: Assessment) -> None:
+    table = assessed.tested[0].predictions
+    assert set(table.device[~table.seen_device]) == {"Make A / 0"}
+    assert "never seen" in str([s.value for s in assessed.evaluations[0].strata])
+
+
+def test_probabilities_are_the_networks_own(
+    assessed: Assessment, runs: list[Run], photos: Manifest
+) -> None:
+    table = assessed.tested[0].predictions
+    record = next(r for r in photos.photos if r.id == table.photo[5])
+    row, column = int(table.row[5]), int(table.column[5])
+    pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
+    with torch.inference_mode():
+        scores = runs[0].network()(torch.from_numpy(pixels)[None, None].float(), "leg")
+    assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
+
+
+def test_every_figure_can_be_worked_out_again(assessed: Assessment) -> None:
+    saved = Predictions.load(assessed.folder / "predictions-first.parquet")
+    stored = json.loads((assessed.folder / "evaluation.json").read_text())
+    assert json.loads(json.dumps(evaluate(saved).to_dict())) == stored["evaluations"][0]
+
+
+def test_runs_with_the_same_weights_do_not_differ(assessed: Assessment) -> None:
+    (comparison,) = assessed.comparisons
+    assert comparison.difference.value == 0
+    assert not comparison.excludes_zero
+    assert "cannot be told apart" in assessed.sentences()[-2]
+
+
+def test_photos_of_unknown_cameras_are_left_out_and_counted(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    others = tuple(
+        replace(r, model="C") if runs[0].split["part"][r.sha256] == "test" and i % 2 else r
+        for i, r in enumerate(photos.photos)
+    )
+    result = assess(runs[:1], replace(photos, photos=others), tmp_path)
+    assert result.tested[0].left_out["of a camera the run does not know"] > 0
+
+
+def test_nothing_left_to_test_is_a_sentence(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    part = runs[0].split["part"]
+    taught = tuple(r for r in photos.photos if part[r.sha256] == "train")
+    with pytest.raises(UsageError, match="used in training"):
+        assess(runs[:1], replace(photos, photos=taught), tmp_path)
+
+
+def test_two_runs_of_one_name_are_refused(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="'first'"):
+        assess([runs[0], runs[0]], photos, tmp_path)
+
+
+def test_recipe_is_the_same_in_both(runs: list[Run]) -> None:
+    first, second = (run.network().state_dict() for run in runs)
+    assert all(torch.equal(first[k], second[k]) for k in first)

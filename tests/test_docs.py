@@ -1,0 +1,52 @@
+"""What the documents say agrees with what the project does."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from phototrace import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs/results/tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_table_is_what_the_stored_predictions_give(tables: ModuleType) -> None:
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert tables.filled(page, tables.tables()) == page
+    assert "<!-- table:" in page
+
+
+def test_readme_names_every_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        assert re.search(rf"(phototrace|make) {command.callback.__name__}\b", readme)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer scenes and one epoch, so that it takes seconds."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    quick = code[1].replace("scenes=8", "scenes=4, size=(192, 256)").replace(": 2,", ": 1,", 1)
+    exec(compile(quick, "README.md", "exec"), {})
+    assert (tmp_path / "runs/first/evaluation/index.html").is_file()
