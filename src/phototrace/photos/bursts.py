@@ -13,13 +13,16 @@ from phototrace.photos.manifest import PhotoRecord, cell
 from phototrace.photos.perceptual import hashes_of, is_hash, near_pairs
 
 SECONDS = 10.0
+# Wider than what makes two files one picture: among photos of one body on real collections, pairs
+# that differ in eight or ten bits were still one series of a scene.
+BURST_BITS = 10
 
 
 def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
     """Photo id to the name of its burst, for photos that share one.
 
     Two photos of one device share a burst if one was taken at most ten seconds after the other
-    (column `taken`), if their perceptual hashes (column `phash`) differ in at most six bits, or if
+    (column `taken`), if their perceptual hashes (column `phash`) differ in at most ten bits, or if
     further photos link them so. Photos of one model without a device count as one device here: too
     wide a burst costs a little, too narrow a one lets training photos into the test.
 
@@ -62,4 +65,8 @@ def _moment(text: str) -> datetime | None:
 def _nearly_equal(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
     hashed = [n for n, photo in enumerate(photos) if is_hash(cell(photo, "phash"))]
     hashes = hashes_of([cell(photos[n], "phash") for n in hashed])
-    return [(hashed[a], hashed[b]) for block in near_pairs(hashes) for a, b in block.tolist()]
+    return [
+        (hashed[a], hashed[b])
+        for block in near_pairs(hashes, BURST_BITS)
+        for a, b in block.tolist()
+    ]

@@ -34,7 +34,7 @@ def _labels(folders: tuple[str, ...]) -> Labels:
     if not folders:
         return Labels()
     make, _, model = folders[0].partition("_")
-    if not make or not model:
+    if not model:
         make, model = "", folders[0]
     device = folders[1] if len(folders) > 1 else ""
     return Labels(make.strip(), model.replace("_", " ").strip(), device)
