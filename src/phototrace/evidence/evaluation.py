@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
-from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials
+from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials, counted
 from phototrace.evidence.predictions import Predictions
-from phototrace.evidence.wording import counted
 
 VERSION = 1
 SMALLEST = float(np.finfo(np.float32).eps)

@@ -25,8 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr, stdtrit
 
-from phototrace.evidence.wording import counted
-
 CONFIDENCE = 0.95
 FEW_CLUSTERS = 10
 """With fewer than this, an interval is marked as not to be relied on."""
@@ -258,3 +256,8 @@ def _clopper_pearson(share: float, trials: float, doubt: float) -> tuple[float, 
     low = float(betaincinv(hits, trials - hits + 1, doubt / 2)) if share > 0 else 0.0
     high = float(betaincinv(hits + 1, trials - hits, 1 - doubt / 2)) if share < 1 else 1.0
     return low, high
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as "1 photo" and "1,200 photos"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

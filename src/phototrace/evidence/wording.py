@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
+from phototrace.evidence.intervals import Figure, counted
+
 if TYPE_CHECKING:
     from phototrace.evidence.comparison import Comparison
     from phototrace.evidence.evaluation import Evaluation
-    from phototrace.evidence.intervals import Figure
 
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -17,11 +18,6 @@ def shown(text: str, limit: int = 60) -> str:
     """`text` fit to be shown: no control or direction-changing characters, and not endless."""
     clean = "".join("\ufffd" if unicodedata.category(c) in _UNPRINTED else c for c in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "\u2026"
-
-
-def counted(count: int, noun: str) -> str:
-    """Such as "1 photo" and "1,200 photos"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def percent(share: float) -> str:
