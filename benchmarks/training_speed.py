@@ -115,7 +115,8 @@ def main() -> None:
                 training.step(ours, our_optimizer, batch, machine, Progress(), Path())
 
             if step < 2:
-                plain_step(), our_step()
+                plain_step()
+                our_step()
                 continue
             waits.append(waited)
             plain_times.append(_seconds(plain_step))

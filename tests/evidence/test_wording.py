@@ -1,6 +1,7 @@
 import pytest
 
-from phototrace.evidence.wording import counted, percent, points, shown
+from phototrace.evidence.intervals import counted
+from phototrace.evidence.wording import percent, points, shown
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ from phototrace.errors import UsageError
 from phototrace.evidence import figures
 from phototrace.evidence.comparison import Comparison
 from phototrace.evidence.evaluation import Evaluation, GroupResult, PhotoResult
-from phototrace.evidence.intervals import FEW_CLUSTERS, Figure
+from phototrace.evidence.intervals import FEW_CLUSTERS, Figure, counted
 from phototrace.evidence.wording import (
-    counted,
     headline,
     percent,
     points,
