@@ -181,13 +181,18 @@ def test_interrupting_a_training_leaves_nothing_half_written(
     process = subprocess.Popen(
         [*command, "--photos", str(photos.root / "interrupted.csv")],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        # A test run in the background may hand down that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    checkpoint = tmp_path / "runs" / "small" / "checkpoint"
-    while not list(checkpoint.glob("step-*/contents.json")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        checkpoint = tmp_path / "runs" / "small" / "checkpoint"
+        while not list(checkpoint.glob("step-*/contents.json")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Interrupted" in err
     assert "Traceback" not in err

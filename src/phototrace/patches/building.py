@@ -47,6 +47,7 @@ def build_store(
     A photo that cannot be read gives no patches; it is listed in `store.json` under `skipped`.
     Raises `UsageError` where `folder` holds another plan's store, or a class has no operation.
     """
+    folder = folder.absolute()  # worker processes may stand in another folder
     if plan.settings.label == MANIPULATION:
         missing = [name for name in plan.settings.classes if name not in operations]
         if missing:

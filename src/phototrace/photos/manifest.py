@@ -84,6 +84,10 @@ class Manifest:
     photos: tuple[PhotoRecord, ...]
     root: Path
 
+    def __post_init__(self) -> None:
+        """Make `root` absolute: worker processes may stand in another folder."""
+        object.__setattr__(self, "root", Path(self.root).absolute())
+
     @property
     def hash(self) -> str:
         """Names the data: 64 hexadecimal digits, independent of paths and of the rows' order."""

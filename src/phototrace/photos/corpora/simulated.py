@@ -73,7 +73,7 @@ def simulate(
             f"A simulation of {scenes} scenes at {size[0]} x {size[1]} pixels cannot be made. "
             f"Ask for at least one scene and {SMALLEST_SIDE} pixels a side."
         )
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # worker processes may stand in another folder
     _claim(folder, _settings(cameras, scenes, size, seed))
     if is_complete(folder):
         check_contents(folder)
