@@ -11,6 +11,7 @@ of the reading process is printed.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import tempfile
 import time
@@ -88,17 +89,32 @@ def memory(manifest: Manifest, size: int, gigabytes: float) -> None:
             store.read(rng.integers(0, len(store), 40))
         rate = 40 * READ_BATCHES / (time.perf_counter() - started)
         after = _anonymous_megabytes()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    peak = _peak_of_workers()
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{stored / 1e9:.1f} GB, {len(plan)} patches: built in {seconds:.0f} s; this process at "
-          f"most {own:.0f} MiB, any finished worker {peak:.0f} MiB; reading at random {rate:.0f} "
+          f"most {own:.0f} MiB, any worker {peak:.0f} MiB; reading at random {rate:.0f} "
           f"patches/s, own memory {before:.0f} MiB before and {after:.0f} MiB after")  # fmt: skip
 
 
 def _anonymous_megabytes() -> float:
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    line = next(x for x in status if x.startswith("RssAnon"))
-    return int(line.split()[1]) / 1024
+    return _status(Path("/proc/self"))["RssAnon"] / 1024
+
+
+def _peak_of_workers() -> float:
+    """Most memory that any of this process's children ever held, in MiB."""
+    statuses = [_status(folder) for folder in Path("/proc").glob("[0-9]*")]
+    peaks = [s["VmHWM"] for s in statuses if s.get("PPid") == os.getpid() and "VmHWM" in s]
+    return max(peaks, default=0) / 1024
+
+
+def _status(folder: Path) -> dict[str, int]:
+    """The numbers of a process's status; sizes are in KiB."""
+    try:
+        lines = (folder / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = [line.split()[:2] for line in lines if len(line.split()) > 1]
+    return {name.rstrip(":"): int(value) for name, value in pairs if value.isdigit()}
 
 
 def main() -> None:

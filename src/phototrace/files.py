@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,10 +69,17 @@ def hash_of(value: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def write_contents(folder: Path, names: list[str]) -> None:
-    """Declare `folder` complete: list the named files with their sizes and SHA-256."""
+def write_contents(folder: Path, names: list[str], known: Mapping[str, str] | None = None) -> None:
+    """Declare `folder` complete: list the named files with their sizes and SHA-256.
+
+    `known` holds SHA-256 that the writers of large files have worked out already.
+    """
+    known = known or {}
     files = {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+        name: {
+            "bytes": (folder / name).stat().st_size,
+            "sha256": known.get(name) or sha256_of(folder / name),
+        }
         for name in sorted(names)
     }
     write_json(folder / CONTENTS, {"version": 1, "files": files})

@@ -201,8 +201,8 @@ def _finish(plan: PatchPlan, folder: Path, records: Sequence[Mapping[str, object
         "skipped": skipped,
         "too_small": [{"id": r.id, "path": r.path} for r in plan.too_small],
     })  # fmt: skip
-    names = [shard_name(number) for number in range(len(records))]
-    write_contents(folder, [*names, INDEX, FACTS, "plan.json"])
+    hashes = {shard_name(number): str(record["sha256"]) for number, record in enumerate(records)}
+    write_contents(folder, [*hashes, INDEX, FACTS, "plan.json"], hashes)
     for number in range(len(records)):
         (folder / f"patches-{number:05d}.json").unlink(missing_ok=True)
 
