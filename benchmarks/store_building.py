@@ -54,7 +54,7 @@ def plan_of(manifest: Manifest, size: int, patches: int) -> PatchPlan:
 
 def speed(manifest: Manifest, size: int) -> None:
     """Building beside the bare cost, in turns."""
-    plan = plan_of(manifest, size, 6000)
+    plan = plan_of(manifest, size, 24_000)
     stretches = [piece for _, _, piece in building.shards(plan)]
     list(parallel_map(bare, stretches, "Warming up"))
     bare_seconds, build_seconds = [], []
