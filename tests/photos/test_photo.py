@@ -77,7 +77,7 @@ def test_colour_profiles_change_nothing(tmp_path: Path, picture: Picture) -> Non
     from PIL import ImageCms
 
     plain, tagged = tmp_path / "plain.jpg", tmp_path / "tagged.jpg"
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # type: ignore[no-untyped-call]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     picture(3).save(plain)
     picture(3).save(tagged, icc_profile=profile)
     np.testing.assert_array_equal(read_pixels(plain), read_pixels(tagged))
