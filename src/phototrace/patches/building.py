@@ -6,10 +6,11 @@ edited, and written whole. A build that was interrupted goes on with the shards 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from itertools import pairwise
 from pathlib import Path
 
@@ -160,21 +161,46 @@ def _build_shard(
             return record
     kept: list[int] = []
     skipped: list[dict[str, str]] = []
-    pieces: list[NDArray[np.uint8]] = []
-    for photo, about in enumerate(plan.manifest.photos):
-        rows = np.flatnonzero(plan.photo == photo)
-        try:
-            pieces.append(cut_patches(photo_pixels(plan, photo), rows.tolist(), plan, operations))
+    header = _npy_header(len(plan), plan)
+    digest = hashlib.sha256(header)
+    with written_whole(path) as temporary, temporary.open("wb", buffering=0) as file:
+        _write_all(file, memoryview(header))
+        for photo, about in enumerate(plan.manifest.photos):
+            rows = np.flatnonzero(plan.photo == photo)
+            try:
+                patches = cut_patches(photo_pixels(plan, photo), rows.tolist(), plan, operations)
+            except PhotoError as error:
+                skipped.append({"id": about.id, "path": about.path, "reason": str(error)})
+                continue
+            # Hashed on its way to the file: reading 64 MiB back would cost as much as cutting a
+            # dozen photos' patches.
+            data = patches.reshape(-1).data
+            digest.update(data)
+            _write_all(file, data)
             kept.extend((first + rows).tolist())
-        except PhotoError as error:
-            skipped.append({"id": about.id, "path": about.path, "reason": str(error)})
-    depth = (3,) if plan.settings.channels == "rgb" else ()
-    empty = np.empty((0, plan.settings.size, plan.settings.size, *depth), dtype=np.uint8)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.save(file, np.concatenate([empty, *pieces]), allow_pickle=False)
-    record = {"rows": kept, "skipped": skipped, "sha256": sha256_of(path)}
+        if skipped:  # the header announced more patches than there are
+            file.seek(0)
+            _write_all(file, memoryview(_npy_header(len(kept), plan)))
+    sha256 = sha256_of(path) if skipped else digest.hexdigest()
+    record = {"rows": kept, "skipped": skipped, "sha256": sha256}
     write_json(note, record)
     return record
+
+
+def _npy_header(count: int, plan: PatchPlan) -> bytes:
+    """The head of an .npy file of `count` patches; numpy leaves room for any count in it."""
+    depth = (3,) if plan.settings.channels == "rgb" else ()
+    shape = (count, plan.settings.size, plan.settings.size, *depth)
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
+
+
+def _write_all(file: RawIOBase, data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) or 0 :]
 
 
 def _finish(plan: PatchPlan, folder: Path, records: Sequence[Mapping[str, object]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from phototrace.photos.ifd import read_directory
 
@@ -46,6 +47,11 @@ def nearest_quality(table: Sequence[int]) -> int:
 
     `table` holds 64 values in natural order. Of two equally near, the higher is given.
     """
+    return _nearest_quality(tuple(table))
+
+
+@lru_cache(maxsize=1024)  # the photos of a collection share a few tables
+def _nearest_quality(table: tuple[int, ...]) -> int:
     distances = {
         quality: sum(abs(a - b) for a, b in zip(_scaled(quality), table, strict=True))
         for quality in range(1, 101)
