@@ -133,6 +133,9 @@ def test_a_photo_changed_since_indexing_is_skipped_and_named(
     assert [s["id"] for s in store.facts["skipped"]] == [victim.id]
     assert victim.id not in set(store.column("photo"))
     assert len(store) == len(plan) - 9 * 2 * 6
+    store.verify()
+    shards = [np.load(path) for path in sorted(store.folder.glob("*.npy"))]
+    np.testing.assert_array_equal(np.concatenate(shards), store.read(np.arange(len(store))))
 
 
 def test_a_changed_shard_is_found(photos: Manifest, tmp_path: Path) -> None:
