@@ -108,7 +108,7 @@ def audit(
     """Look for leaks between training and test, duplicates, and broken files.
 
     Examples: phototrace audit photos.parquet
-    phototrace audit manipulation-128 --photos photos.parquet
+    phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
     from phototrace.photos.audit import split_from_column
@@ -155,7 +155,7 @@ def train(
 ) -> None:
     """Train the network of a recipe; builds the patch store it needs.
 
-    Example: phototrace train manipulation-128 --photos photos.parquet
+    Example: phototrace train manipulation --photos photos.parquet
     """
     from phototrace.learning.experiment import find_photos, train_recipe
     from phototrace.learning.recipe import Recipe
@@ -185,7 +185,7 @@ def evaluate(
 
     With two runs or more, also the paired difference of each to the first.
 
-    Example: phototrace evaluate runs/manipulation-128 photos.parquet
+    Example: phototrace evaluate runs/manipulation photos.parquet
     """
     from phototrace.evidence.assessing import assess
     from phototrace.learning.run import Run

@@ -15,12 +15,13 @@ from phototrace.recipes import recipe_path
 RECIPES = ("demo-manipulation", "demo-cameras")
 
 NEXT_STEPS = (
+    NextStep("Put phototrace on the path", ". .venv/bin/activate"),
     NextStep("List your own photos", "phototrace index PHOTOS -o photos.parquet"),
     NextStep("Look for leaks in them", "phototrace audit photos.parquet"),
     NextStep(
-        "Train on them", "phototrace train manipulation-128 --photos photos.parquet"
+        "Train on them", "phototrace train manipulation --photos photos.parquet"
     ),
-    NextStep("Test the run", "phototrace evaluate runs/manipulation-128 photos.parquet"),
+    NextStep("Test the run", "phototrace evaluate runs/manipulation photos.parquet"),
 )  # fmt: skip
 
 
@@ -56,5 +57,5 @@ def run_demo(out: Path) -> Path:
     print(f"The page to read: {page.resolve().as_uri()}")
     print("\nWhere to go next:")
     for step in NEXT_STEPS:
-        print(f"   {step.text + ':':24} {step.command}")
+        print(f"   {step.text + ':':28} {step.command}")
     return page
