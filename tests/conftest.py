@@ -25,6 +25,16 @@ def corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
+def dresden_index() -> Path:
+    """The real index of the Dresden Image Database, where it lies beside the project."""
+    beside = Path(__file__).parents[2] / "shared/dresden-index/dresden.csv"
+    path = Path(os.environ.get("PHOTOTRACE_DRESDEN_INDEX", beside))
+    if not path.is_file():
+        pytest.skip(f"no index at {path}; set PHOTOTRACE_DRESDEN_INDEX to the CSV")
+    return path
+
+
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Twenty small textured photos of two cameras, with two devices each."""
     root = tmp_path_factory.mktemp("photos")

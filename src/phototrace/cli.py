@@ -31,6 +31,13 @@ app = typer.Typer(
 LISTED = 20
 """How many photos a list on stderr names before it counts the rest."""
 INTERRUPTED = 130
+_DEFECTS = {
+    "missing": "things are missing from a whole copy of the collection",
+    "misnamed": "are misnamed",
+    "repeated": "have the name of another",
+    "surplus": "devices have more photos than in a whole copy",
+    "index": "rows of the collection's index are wrong",
+}
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -69,16 +76,21 @@ def _sentence(error: OSError) -> str:
 def index(
     folder: Annotated[Path, typer.Argument(help="Folder of photos, or a manifest CSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
-    corpus: Annotated[str, typer.Option(help="How the folder is laid out.")] = "folder",
+    corpus: Annotated[
+        str, typer.Option(help="How it is laid out: folder, exif, dresden, vision or forchheim.")
+    ] = "folder",
     as_json: Json = False,
 ) -> None:
     """Read every photo of a folder into a manifest.
 
-    Example: phototrace index photos/ -o photos.parquet
+    Examples: phototrace index photos/ -o photos.parquet
+    phototrace index Dresden/ --corpus dresden -o dresden.parquet
     """
+    from phototrace.photos.corpora import table1
     from phototrace.photos.indexing import index as index_photos
 
     result = index_photos(folder, corpus=corpus, out=output)
+    classes = table1.served({r.camera for r in result.manifest.photos})
     facts = {
         "manifest": str(output),
         "hash": result.manifest.hash,
@@ -88,14 +100,21 @@ def index(
         "broken": [vars(p) for p in result.broken],
         "duplicates": [vars(p) for p in result.duplicates],
         "skipped": [vars(p) for p in result.skipped],
+        "collection": [vars(p) for p in result.collection],
+        "notes": list(result.notes),
+        "table_1": classes,
     }
-    _print(facts, as_json, lambda: (
+    _print(facts, as_json, lambda: "\n".join([
         f"{facts['photos']} photos of {facts['cameras']} camera models and {facts['devices']} "
-        f"devices in {output}."
-    ))  # fmt: skip
+        f"devices in {output}.",
+        *result.notes,
+        table1.sentence(classes),
+    ]))  # fmt: skip
     _list("could not be read", result.broken)
     _list("are copies of others and left out", result.duplicates)
-    _list("are not photos", result.skipped)
+    _list("are left out", result.skipped)
+    for kind, what in _DEFECTS.items():
+        _list(what, (p for p in result.collection if p.kind == kind))
     raise typer.Exit(1 if result.broken else 0)
 
 

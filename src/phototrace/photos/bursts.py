@@ -1,4 +1,4 @@
-"""Name the bursts: photos of one device taken in a row, or nearly equal."""
+"""Name the bursts: photos of one device taken in a row or nearly equal, and versions of a photo."""
 
 from __future__ import annotations
 
@@ -22,23 +22,31 @@ def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
     """Photo id to the name of its burst, for photos that share one.
 
     Two photos of one device share a burst if one was taken at most ten seconds after the other
-    (column `taken`), if their perceptual hashes (column `phash`) differ in at most ten bits, or if
-    further photos link them so. Photos of one model without a device count as one device here: too
-    wide a burst costs a little, too narrow a one lets training photos into the test.
+    (column `taken`), or if their perceptual hashes (column `phash`) differ in at most ten bits. Two
+    photos of any devices share one if they are versions of one photo (column `original`, as the
+    corpora fill it). Further photos can link them. Photos of one model without a device count as
+    one device here: too wide a burst costs a little, too narrow a one lets training photos into the
+    test.
 
     The name is derived from the smallest SHA-256 in the burst.
     """
-    devices: dict[str, list[PhotoRecord]] = defaultdict(list)
-    for photo in photos:
-        devices[photo.device_id].append(photo)
+    photos = sorted(photos, key=lambda photo: photo.sha256)
+    devices: dict[str, list[int]] = defaultdict(list)
+    originals: dict[str, list[int]] = defaultdict(list)
+    for number, photo in enumerate(photos):
+        devices[photo.device_id].append(number)
+        originals[cell(photo, "original")].append(number)
+    originals.pop("", None)
+    pairs = [pair for versions in originals.values() for pair in pairwise(versions)]
+    for numbers in devices.values():
+        members = [photos[n] for n in numbers]
+        near = [*_in_a_row(members), *_nearly_equal(members)]
+        pairs += [(numbers[a], numbers[b]) for a, b in near]
     bursts: dict[str, str] = {}
-    for members in devices.values():
-        members.sort(key=lambda photo: photo.sha256)
-        pairs = [*_in_a_row(members), *_nearly_equal(members)]
-        for group in joined(len(members), pairs):
-            if len(group) > 1:
-                name = hashlib.sha256(members[group[0]].sha256.encode()).hexdigest()[:12]
-                bursts |= {members[n].id: name for n in group}
+    for group in joined(len(photos), pairs):
+        if len(group) > 1:
+            name = hashlib.sha256(photos[group[0]].sha256.encode()).hexdigest()[:12]
+            bursts |= {photos[n].id: name for n in group}
     return bursts
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.bursts import find_bursts
-from phototrace.photos.corpora import CORPORA, Labels
+from phototrace.photos.corpora import COLLECTIONS, CORPORA, Labels, Reading
 from phototrace.photos.finding import Found, find_photos
 from phototrace.photos.manifest import (
     Manifest,
@@ -35,12 +35,16 @@ class IndexResult:
         broken: Photos that are missing, changed or unreadable.
         skipped: Files that are no photos, are hidden, or do not belong to the corpus.
         duplicates: Photos with the same bytes as one that comes before.
+        collection: What is missing, misnamed or otherwise unlike a whole copy of the collection.
+        notes: Sentences: what a whole copy of the collection holds, and how this one was read.
     """
 
     manifest: Manifest
     broken: tuple[Problem, ...]
     skipped: tuple[Problem, ...]
     duplicates: tuple[Problem, ...]
+    collection: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
@@ -66,12 +70,12 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     journal = out.parent / f".{out.name}.journal" if out is not None else None
     if source.suffix.lower() in _ENDINGS and not source.is_dir():
         given = Manifest.read(source)
-        rows, found = list(given.photos), Found()
+        rows, found, reading = list(given.photos), Found(), Reading([])
         root = given.root
     else:
         leave_out = frozenset(os.path.abspath(path) for path in (out, journal) if path)
         found = find_photos(source, leave_out)
-        rows, root = _labelled(source, corpus, found), source
+        (rows, reading), root = _labelled(source, corpus, found), source
     if not rows and not found.broken:
         raise UsageError(f"There are no photos in {shown(source)}. Check the path.")
     if journal is not None:
@@ -86,13 +90,17 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     duplicates = tuple(p for p in problems if p.kind == "duplicate")
     broken = [*found.broken, *(p for p in problems if p.kind != "duplicate")]
     broken.sort(key=lambda problem: problem.path)
-    return IndexResult(manifest, tuple(broken), tuple(found.skipped), duplicates)
+    return IndexResult(
+        manifest, tuple(broken), tuple(found.skipped), duplicates,
+        tuple(reading.problems), tuple(reading.notes),
+    )  # fmt: skip
 
 
 def read_photos(path: Path, corpus: str = "folder") -> Manifest:
     """The manifest at `path`, or one of the photos in the folder `path`, which is not written.
 
-    Files of the folder that cannot be read are named in the log as warnings.
+    Files of the folder that cannot be read, and a folder that looks like another corpus, are named
+    in the log as warnings.
 
     Raises:
         UsageError: As by `Manifest.read` and `index`.
@@ -101,8 +109,8 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
     if path.suffix.lower() in _ENDINGS and not path.is_dir():
         return Manifest.read(path)
     result = index(path, corpus)
-    for problem in result.broken:
-        _log.warning("%s", problem.text)
+    for text in (*result.notes, *(problem.text for problem in result.broken)):
+        _log.warning("%s", text)
     if not result.manifest.photos:
         raise PhotoError(
             f"None of the photos in {shown(path)} can be read. {result.broken[0].text}"
@@ -120,19 +128,44 @@ def _check_out(out: Path, source: Path) -> None:
         )
 
 
-def _labelled(source: Path, corpus: str, found: Found) -> list[PhotoRecord]:
+def _labelled(source: Path, corpus: str, found: Found) -> tuple[list[PhotoRecord], Reading]:
     """Rows with what the layout tells; those the corpus leaves out are noted as skipped."""
     if corpus not in CORPORA:
         raise UsageError(f"There is no corpus {corpus!r}. Choose one of: {', '.join(CORPORA)}.")
-    rows = []
-    labels = CORPORA[corpus](source, found.paths)
-    for path, label in zip(found.paths, labels, strict=True):
-        if label is None:
-            text = f"{shown(path)} does not belong to the corpus {corpus}."
-            found.skipped.append(Problem(path, "skipped", text))
-        else:
-            rows.append(_row(path, corpus, label))
-    return rows
+    # What cannot be opened is there all the same: it is broken, not missing.
+    paths = [*found.paths, *(problem.path for problem in found.broken)]
+    reading = CORPORA[corpus](source, paths)
+    read = dict(zip(found.paths, reading.labels[: len(found.paths)], strict=True))
+    rows = [_row(path, corpus, label) for path, label in read.items() if isinstance(label, Labels)]
+    left_out = {path: reason for path, reason in read.items() if isinstance(reason, str)}
+    if corpus not in COLLECTIONS:
+        known = _elsewhere(source, corpus, paths)
+        if 2 * len(known) > len(paths):
+            text = "{} of {} files are named as in a public collection. The first, {}:{}"
+            first = next(iter(known))
+            reading.notes.append(text.format(len(known), len(paths), shown(first), known[first]))
+    hints = _elsewhere(source, corpus, list(left_out))
+    if left_out and not rows:
+        path, reason = next(iter(left_out.items()))
+        raise UsageError(
+            f"None of the {len(left_out)} photos in {shown(source)} belongs to the corpus "
+            f"{corpus}: {shown(path)} {reason}{hints.get(path, ' Choose another with --corpus.')}"
+        )
+    for path, reason in left_out.items():
+        text = f"{shown(path)} {reason}{hints.get(path, '')}"
+        found.skipped.append(Problem(path, "skipped", text))
+    return rows, reading
+
+
+def _elsewhere(source: Path, corpus: str, paths: list[str]) -> dict[str, str]:
+    """For paths that a corpus left out, a sentence if another collection knows them."""
+    hints: dict[str, str] = {}
+    for name, other in COLLECTIONS.items():
+        if paths and name != corpus:
+            labels = zip(paths, other(source, paths).labels, strict=True)
+            text = f" It looks like one of {name}: index that apart with --corpus {name}."
+            hints |= {path: text for path, label in labels if isinstance(label, Labels)}
+    return hints
 
 
 def _row(path: str, corpus: str, label: Labels) -> PhotoRecord:

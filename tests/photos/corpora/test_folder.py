@@ -13,7 +13,7 @@ PATHS = [
 
 
 def test_folders_name_camera_and_device() -> None:
-    assert CORPORA["folder"](Path("nowhere"), PATHS) == [
+    assert CORPORA["folder"](Path("nowhere"), PATHS).labels == [
         Labels(),
         Labels("", "HTC-1-M7"),
         Labels("Nikon", "Coolpix S710", "0"),
@@ -24,4 +24,4 @@ def test_folders_name_camera_and_device() -> None:
 
 
 def test_exif_leaves_everything_open() -> None:
-    assert CORPORA["exif"](Path("nowhere"), PATHS) == [Labels()] * len(PATHS)
+    assert CORPORA["exif"](Path("nowhere"), PATHS).labels == [Labels()] * len(PATHS)

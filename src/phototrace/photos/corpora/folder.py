@@ -17,17 +17,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from phototrace.photos.corpora.labels import Labels
+from phototrace.photos.corpora.labels import Labels, Reading
 
 
-def folder(source: Path, paths: Sequence[str]) -> list[Labels | None]:
+def folder(source: Path, paths: Sequence[str]) -> Reading:
     """Labels by `make_model/device/photo.jpg`, `model/photo.jpg` or, in no folder, by EXIF."""
-    return [_labels(PurePosixPath(path).parts[:-1]) for path in paths]
+    return Reading([_labels(PurePosixPath(path).parts[:-1]) for path in paths])
 
 
-def exif(source: Path, paths: Sequence[str]) -> list[Labels | None]:
+def exif(source: Path, paths: Sequence[str]) -> Reading:
     """No labels by the layout: everything comes from EXIF."""
-    return [Labels() for _ in paths]
+    return Reading([Labels() for _ in paths])
 
 
 def _labels(folders: tuple[str, ...]) -> Labels:

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from phototrace.photos.corpora import table1
+from phototrace.photos.corpora.dresden import MODELS
+
+
+def test_the_tasks_have_as_many_classes_as_in_the_paper() -> None:
+    assert (len(table1.T_A), len(table1.T_B), len(table1.T_C)) == (6, 20, 5)
+
+
+def test_dresden_serves_fifteen_and_two() -> None:
+    classes = table1.served(stem.replace("_", " ", 1) for stem in MODELS)
+    assert (len(classes["T_A"]), len(classes["T_B"]), len(classes["T_C"])) == (6, 15, 2)
+    assert classes["T_B"]["Rollei RCP-S7325XS"] == "Rollei RCP-7325XS"
+    assert classes["T_B"]["Samsung LZ74 wide"] == "Samsung L74wide"
+    assert classes["T_C"] == {"Nikon D70": "Nikon D70", "Sony DSC-W170": "Sony DSC-W170"}
+    assert "15 of 20 of T_B and 2 of 5 of T_C" in table1.sentence(classes)
+    every = {names["dresden"] for names in (*table1.T_B.values(), *table1.T_C.values())
+             if "dresden" in names}  # fmt: skip
+    assert every == {*classes["T_B"].values(), *classes["T_C"].values()}
+
+
+def test_names_of_ones_own_photos_are_known() -> None:
+    classes = table1.served(
+        ["NIKON D200", "Apple iPhone 4S", "Samsung Galaxy S4", "Nikon D70s", ""]
+    )
+    assert classes["T_B"] == {
+        "Nikon D200": "NIKON D200",
+        "Apple iPhone 4s": "Apple iPhone 4S",
+        "Samsung Gal. S4": "Samsung Galaxy S4",
+    }
+    assert classes["T_C"] == {}
+
+
+def test_without_photos_nothing_is_served() -> None:
+    assert table1.served([]) == {"T_A": {}, "T_B": {}, "T_C": {}}
+    assert len(table1.served([""])["T_A"]) == 6
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (Path(__file__).parents[3] / "docs/collections.md").read_text(encoding="utf-8")
+    for task, classes in (("T_B", table1.T_B), ("T_C", table1.T_C)):
+        for name, names in classes.items():
+            row = f"| {task} | {name} | {names.get('dresden', '')} | {names.get('vision', '')} |"
+            assert row in page
