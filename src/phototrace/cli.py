@@ -122,6 +122,7 @@ def index(
 def audit(
     source: Annotated[str, typer.Argument(help="A manifest, or a recipe (file or name).")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest, with a recipe.")] = None,
+    by: Annotated[str, typer.Option(help="What a manifest's column 'part' keeps apart.")] = "photo",
     as_json: Json = False,
 ) -> None:
     """Look for leaks between training and test, duplicates, and broken files.
@@ -136,7 +137,7 @@ def audit(
     if Path(source).suffix in (".csv", ".parquet"):
         manifest = Manifest.read(Path(source))
         hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
-        split = split_from_column(manifest, "part") if hand_made else None
+        split = split_from_column(manifest, "part", by=by) if hand_made else None
     else:
         from phototrace.learning.experiment import find_photos, prepare
         from phototrace.learning.recipe import Recipe
@@ -170,6 +171,9 @@ def train(
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training.")] = False,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train though the split leaks; the run says so.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train the network of a recipe; builds the patch store it needs.
@@ -182,7 +186,10 @@ def train(
 
     path = recipe_path(recipe)
     read = Recipe.read(path)
-    run = train_recipe(read, find_photos(read, path.parent, photos, out), out, resume=resume)
+    run = train_recipe(
+        read, find_photos(read, path.parent, photos, out), out,
+        resume=resume, allow_leaks=allow_leaks,
+    )  # fmt: skip
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
     facts = {"run": str(run.folder), "hash": run.hash, **rows[-1]}
     skipped = [s for each in run.provenance["skipped"].values() for s in each]

@@ -14,6 +14,7 @@ import torch
 from phototrace.errors import UsageError
 from phototrace.files import hash_of, is_complete, locked
 from phototrace.learning.batches import Leg
+from phototrace.learning.leaks import check_leaks
 from phototrace.learning.network import BACKBONES, Backbone, build_network
 from phototrace.learning.recipe import LegChoice, Recipe
 from phototrace.learning.run import Run, machine, write_run
@@ -21,6 +22,7 @@ from phototrace.learning.tasks import T_A, Task, camera_task
 from phototrace.learning.training import computes_bfloat16, train
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
+from phototrace.photos.audit import Leak
 from phototrace.photos.corpora.simulated import simulate
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
@@ -115,12 +117,14 @@ def train_recipe(
     *,
     resume: bool = False,
     backbone: Backbone | None = None,
+    allow_leaks: bool = False,
 ) -> Run:
     """Train what `recipe` says and leave the run in `out / recipe.name`.
 
     Patch stores go to `out / "stores"` and are shared by recipes that cut the same patches. A
     finished run of the same choices and data is returned as it is. An unfinished one goes on
-    with `resume`; without, it is a `UsageError`.
+    with `resume`; without, it is a `UsageError`. So are leaks between the parts of the split
+    (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them.
     """
     folder = out / recipe.name
     experiment = prepare(recipe, manifest)
@@ -130,12 +134,18 @@ def train_recipe(
             f"There is no backbone {recipe.network.backbone!r}. Choose {', '.join(BACKBONES)}, or "
             "pass a function from Python."
         )
+    leaks = check_leaks(experiment.manifest, experiment.split, out / "stores", allowed=allow_leaks)
     with locked(folder):
-        return _train_in(folder, experiment, function, out / "stores", resume)
+        return _train_in(folder, experiment, function, out / "stores", resume, leaks)
 
 
 def _train_in(
-    folder: Path, experiment: Experiment, function: Backbone, stores: Path, resume: bool
+    folder: Path,
+    experiment: Experiment,
+    function: Backbone,
+    stores: Path,
+    resume: bool,
+    leaks: list[Leak],
 ) -> Run:
     recipe = experiment.recipe
     legs = [
@@ -182,6 +192,7 @@ def _train_in(
         "data": data,
         "manifest": experiment.manifest.hash,
         "split": experiment.split.hash,
+        "leaks": [vars(leak) for leak in leaks],
         "patches": {leg.name: leg.store.facts["count"] for leg in legs},
         "skipped": {leg.name: leg.store.facts["skipped"] for leg in legs},
         "seconds": round(done.seconds, 1),

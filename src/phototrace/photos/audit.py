@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from phototrace.errors import UsageError
+from phototrace.errors import PhotoError, UsageError
 from phototrace.files import hash_of
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.manifest import Manifest, PhotoRecord, cell
@@ -52,16 +52,26 @@ class Leak:
     text: str
 
 
-def audit(manifest: Manifest, split: Split | None = None) -> list[Leak]:
+def audit(
+    manifest: Manifest, split: Split | None = None, *, skip_unreadable: bool = False
+) -> list[Leak]:
     """Look for leaks between the parts of `split`, or for repetitions in the whole manifest.
 
     Between any two parts: the same file, a photo saved again, one burst. Between test and the other
     parts, where the split is by device: one device. Between any two parts, where it is by scene:
     one scene. For burst, device and scene one leak stands for all photos of the two parts that
-    share it. Copies that were turned, mirrored, cropped or are without contrast are not found.
+    share it. Copies that were turned, mirrored, cropped or are without contrast are not found. Two
+    photos of one scene by two devices, as the manifest says, may look the same without being a
+    photo saved again: they leak where the split promises to keep scenes apart.
 
     Perceptual hashes are taken from the column `phash`; where it lacks, from the files. Pairs of
     near hashes are confirmed on the files.
+
+    Args:
+        manifest: The photos.
+        split: Their parts.
+        skip_unreadable: Do not compare files that cannot be read or have changed, as these give
+            no patches either.
 
     Raises:
         PhotoError: A file that must be looked at cannot be read, or has changed.
@@ -69,12 +79,14 @@ def audit(manifest: Manifest, split: Split | None = None) -> list[Leak]:
     """
     photos = sorted({p.id: p for p in reversed(manifest.photos)}.values(), key=lambda p: p.sha256)
     if split is None:
-        again = _saved_again(manifest, photos, None)
+        again = _saved_again(manifest, photos, None, skip_unreadable)
         return [*_same_rows(manifest), *again]
     photos = [photo for photo in photos if photo.id in split.part]
     if not photos:
         raise UsageError("The split is of other photos than the manifest. Make the split again.")
-    again = _saved_again(manifest, photos, split)
+    # A file in several parts is one leak: its labels in the one part say nothing of the other.
+    photos = [photo for photo in photos if photo.id not in split.conflicts]
+    again = _saved_again(manifest, photos, split, skip_unreadable)
     leaks = [*_same_files(split), *again]
     told = {frozenset((leak.a, leak.b)) for leak in again}
     leaks += _shared(photos, split, "burst", [p.burst for p in photos], told)
@@ -142,26 +154,34 @@ def _same_files(split: Split) -> Iterator[Leak]:
 
 
 def _saved_again(
-    manifest: Manifest, photos: Sequence[PhotoRecord], split: Split | None
+    manifest: Manifest, photos: Sequence[PhotoRecord], split: Split | None, skip: bool
 ) -> list[Leak]:
-    hashes = _hashes(manifest, photos)
+    photos, hashes = _hashed(manifest, photos, skip)
     parts = [split.part[photo.id] if split else "" for photo in photos]
     apart = np.array([PARTS.index(part) for part in parts], dtype=np.int64) if split else None
     # Twice over the pairs instead of keeping them: many flat pictures make millions.
     near = {int(n) for block in near_pairs(hashes, apart=apart) for n in np.unique(block)}
-    looks = _thumbnails(manifest, photos, sorted(near))
+    looks = _thumbnails(manifest, photos, sorted(near), skip)
     leaks = []
     for block in near_pairs(hashes, apart=apart):
         for pair in _alike(block, looks):
             # In the order of the parts; in a manifest without parts by path.
             a, b = sorted(pair, key=lambda n: (_rank(parts[n]), photos[n].path))
+            if _one_scene_by_two(photos[a], photos[b]):
+                continue
             text = (
                 f"{_placed(photos[a], parts[a])} and {_placed(photos[b], parts[b])} are one photo "
                 "saved again, or two that look the same."
             )
             names = photos[a].path, photos[b].path
             leaks.append(Leak("saved again", *names, (parts[a], parts[b]), text))
-    return leaks
+    return sorted(leaks, key=lambda leak: (leak.a, leak.b))
+
+
+def _one_scene_by_two(a: PhotoRecord, b: PhotoRecord) -> bool:
+    """Whether two photos are, by their labels, of one scene but by two devices."""
+    known = a.scene and a.device and b.device
+    return bool(known) and a.scene == b.scene and a.device_id != b.device_id
 
 
 def _alike(pairs: NDArray[np.int64], looks: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
@@ -171,33 +191,52 @@ def _alike(pairs: NDArray[np.int64], looks: NDArray[np.float32]) -> Iterator[tup
         yield from ((a, b) for a, b in block[products >= SAME_PICTURE].tolist())
 
 
-def _hashes(manifest: Manifest, photos: Sequence[PhotoRecord]) -> NDArray[np.uint64]:
+def _hashed(
+    manifest: Manifest, photos: Sequence[PhotoRecord], skip: bool
+) -> tuple[list[PhotoRecord], NDArray[np.uint64]]:
+    """The photos and their hashes, without those that have none because they cannot be read."""
     texts = [cell(photo, "phash") for photo in photos]
     lacking = [n for n, text in enumerate(texts) if not is_hash(text)]
-    jobs = [(manifest.path_of(photos[n]), photos[n].sha256) for n in lacking]
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in lacking]
     for n, text in zip(lacking, parallel_map(_phash_of, jobs, "Hashing photos"), strict=True):
         texts[n] = text
-    return hashes_of(texts)
+    kept = [n for n, text in enumerate(texts) if text]
+    return [photos[n] for n in kept], hashes_of([texts[n] for n in kept])
 
 
 def _thumbnails(
-    manifest: Manifest, photos: Sequence[PhotoRecord], numbers: Sequence[int]
+    manifest: Manifest, photos: Sequence[PhotoRecord], numbers: Sequence[int], skip: bool
 ) -> NDArray[np.float32]:
     """Thumbnails (len(photos), 1024) of the numbered photos; the other rows stay zero."""
     looks = np.zeros((len(photos), THUMBNAIL_SIDE**2), dtype=np.float32)
-    jobs = [(manifest.path_of(photos[n]), photos[n].sha256) for n in numbers]
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in numbers]
     found = parallel_map(_thumbnail_of, jobs, "Comparing photos")
     for n, look in zip(numbers, found, strict=True):
         looks[n] = look
     return looks
 
 
-def _phash_of(job: tuple[Path, str]) -> str:
-    return phash(read_pixels(job[0], sha256=job[1]))
+_Job = tuple[Path, str, bool]  # path, SHA-256, whether to pass over what cannot be read
 
 
-def _thumbnail_of(job: tuple[Path, str]) -> NDArray[np.float32]:
-    return thumbnail(read_pixels(job[0], sha256=job[1]))
+def _phash_of(job: _Job) -> str:
+    green = _green_of(job)
+    return "" if green is None else phash(green)
+
+
+def _thumbnail_of(job: _Job) -> NDArray[np.float32]:
+    green = _green_of(job)
+    return np.zeros(THUMBNAIL_SIDE**2, np.float32) if green is None else thumbnail(green)
+
+
+def _green_of(job: _Job) -> NDArray[np.uint8] | None:
+    path, sha256, skip = job
+    try:
+        return read_pixels(path, sha256=sha256)
+    except PhotoError:
+        if skip:
+            return None
+        raise
 
 
 def _shared(

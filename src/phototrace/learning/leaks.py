@@ -1,0 +1,100 @@
+"""No training on leaks: what the tasks of one network would tell each other, found beforehand."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phototrace.errors import UsageError
+from phototrace.files import hash_of, write_json
+from phototrace.photos.audit import Leak, audit
+from phototrace.photos.manifest import Manifest
+from phototrace.photos.photo import shown
+from phototrace.photos.splits import Split
+
+VERSION = 1  # goes up when the same photos and split come to give other leaks
+
+
+def check_leaks(
+    manifest: Manifest,
+    split: Split,
+    stores: Path,
+    *,
+    taught: Mapping[str, Any] | None = None,
+    allowed: bool = False,
+) -> list[Leak]:
+    """The leaks between the parts of a split that all tasks of one network share.
+
+    What was found is kept in `stores`, so that the same photos and split are looked at once.
+    Photos that cannot be read are passed over: they give no patches either.
+
+    Args:
+        manifest: The photos of all tasks.
+        split: Their parts.
+        stores: Folder of patch stores.
+        taught: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
+        allowed: Return leaks instead of raising.
+
+    Raises:
+        UsageError: There are leaks, and they are not `allowed`.
+    """
+    leaks = _known_or_found(manifest, split, stores)
+    leaks += trunk_leaks(manifest, split, taught) if taught else []
+    if leaks and not allowed:
+        counts = Counter(leak.kind for leak in leaks)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        raise UsageError(
+            f"The split leaks ({kinds}). {leaks[0].text} `phototrace audit RECIPE` lists all; "
+            "split otherwise, leave photos out, or train all the same with --allow-leaks."
+        )
+    return leaks
+
+
+def trunk_leaks(manifest: Manifest, split: Split, taught: Mapping[str, Any]) -> list[Leak]:
+    """The leaks between photos that test here and photos that taught a trunk taken over.
+
+    Photos of another training are known by their hashes alone, so the same photo saved again is
+    not found here: index the photos of both trainings together and audit that.
+
+    Args:
+        manifest: The photos of this training.
+        split: Their parts.
+        taught: `Run.split` of the run that the trunk is from.
+    """
+    leaks = []
+    tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
+    device, scene = "device" in split.by, "scene" in split.by
+    for photo in tests:
+        if taught["part"].get(photo.sha256) in ("train", "tune"):
+            kind = "same file"
+        elif device and photo.device and photo.device_id in taught["devices"]:
+            kind = "same device"
+        elif scene and photo.scene and photo.scene in taught["scenes"]:
+            kind = "same scene"
+        else:
+            continue
+        text = f"{shown(photo.path)} tests, but a photo of the {kind} taught the trunk."
+        leaks.append(Leak(kind, photo.path, photo.path, ("train", "test"), text))
+    return leaks
+
+
+def _known_or_found(manifest: Manifest, split: Split, stores: Path) -> list[Leak]:
+    photos = sorted((p.sha256, p.path) for p in manifest.photos)
+    key = hash_of([VERSION, manifest.hash, photos, split.by, split.hash])
+    path = stores / f"leaks-{key[:12]}.json"
+    known = _read(path)
+    if known is None:
+        known = audit(manifest, split, skip_unreadable=True)
+        write_json(path, {"version": VERSION, "leaks": [vars(leak) for leak in known]})
+    return known
+
+
+def _read(path: Path) -> list[Leak] | None:
+    try:
+        written: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["leaks"]
+        return [Leak(**{**leak, "parts": tuple(leak["parts"])}) for leak in written]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # not looked at yet, or not to be read: looked at anew
