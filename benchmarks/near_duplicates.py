@@ -36,7 +36,8 @@ def planted(count: int, seed: int = 0) -> NDArray[np.uint64]:
 def _flips(rng: np.random.Generator, count: int, most: int) -> NDArray[np.uint64]:
     bits = np.uint64(1) << rng.integers(0, 64, (count, most), dtype=np.uint64)
     kept = np.arange(most) < rng.integers(1, most + 1, (count, 1))
-    return np.bitwise_xor.reduce(np.where(kept, bits, np.uint64(0)), axis=1)
+    flips: NDArray[np.uint64] = np.bitwise_xor.reduce(np.where(kept, bits, np.uint64(0)), axis=1)
+    return flips
 
 
 def timed(search: Search, hashes: NDArray[np.uint64]) -> tuple[float, NDArray[np.int64]]:
