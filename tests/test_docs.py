@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from phototrace import cli
+from phototrace.evidence.markdown import filled
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,7 @@ def tables() -> ModuleType:
 
 def test_every_table_is_what_the_stored_predictions_give(tables: ModuleType) -> None:
     page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    assert tables.filled(page, tables.tables()) == page
+    assert filled(page, tables.tables()) == page
     assert "<!-- table:" in page
 
 
