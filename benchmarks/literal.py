@@ -88,7 +88,8 @@ class LiteralNetworks:
             before = self.velocity.get((task, name))
             velocity = step.clone() if before is None else self.momentum * before + step
             self.velocity[task, name] = velocity
-            parameter -= rate * (self.bias_rate if kind == "bias" else 1.0) * velocity
+            factor = self.bias_rate if kind == "bias" else 1.0
+            parameter.sub_(rate * factor * velocity)
 
     def _average_normalisation(self) -> None:
         """Sec. 4.2, last paragraph: the mean of the networks' normalisation parameters."""

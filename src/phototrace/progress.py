@@ -60,6 +60,11 @@ def progress(
             bar.stop()
 
 
+def say(text: str) -> None:
+    """A sentence on stderr about what is being done."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _lines(
     items: Iterable[Item], total: int, label: str, done: int, status: Callable[[], str]
 ) -> Iterator[Item]:

@@ -209,7 +209,7 @@ class Network(nn.Module):
             weight = weights.get(leg, 1.0)
             if weight != 1 and rows.requires_grad:
                 # Exact: up to here each row belongs to one leg, and backpropagation is linear.
-                rows.register_hook(partial(torch.mul, other=weight))
+                rows.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
             scores[leg] = self._head(rows, leg)
         return scores
 

@@ -50,12 +50,17 @@ def accelerator(precision: str = "auto") -> Accelerator:
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
+    bfloat16 = takes_bfloat16(precision)
     name = "cuda" if torch.cuda.is_available() else "cpu"
     fabric: Accelerator = Fabric(
         accelerator=name, devices=1, precision="bf16-mixed" if bfloat16 else "32-true"
     )
     return fabric
+
+
+def takes_bfloat16(precision: str) -> bool:
+    """Whether a recipe's `precision` means bfloat16 autocast on this machine."""
+    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
 
 
 def computes_bfloat16() -> bool:
