@@ -7,7 +7,7 @@ project's own training code; only the layers of the networks are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Batch = Mapping[str, tuple[Tensor, Tensor]]
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 class LiteralNetworks:
@@ -44,16 +45,14 @@ class LiteralNetworks:
         self.momentum, self.decay, self.bias_rate = momentum, decay, bias_rate
         self.velocity: dict[tuple[str, str], Tensor] = {}
 
-    def step(
-        self, batch: Batch, rate: float, autocast: AbstractContextManager[Any] | None = None
-    ) -> float:
+    def step(self, batch: Batch, rate: float, autocast: Autocast = nullcontext) -> float:
         """One iteration of every network; return the sum of the losses."""
         total = 0.0
         for task, (patches, labels) in batch.items():
             network = self.networks[task].train()
             network.zero_grad()
             x = patches
-            with autocast or nullcontext():
+            with autocast():
                 for stage in network.values():
                     x = stage(x)
             x = x if x.dtype == torch.float64 else x.float()
