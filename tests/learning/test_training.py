@@ -108,6 +108,35 @@ def test_a_finished_run_is_returned_not_repeated(finished: Run, photos: Manifest
         train_recipe(recipe(epochs=4), photos, finished.folder.parent, backbone=toy)
 
 
+def test_a_run_from_before_transfer_and_multitask_still_opens(
+    finished: Run, tmp_path: Path
+) -> None:
+    """As version 1 was first written: without the keys that came later."""
+    import json
+    import shutil
+
+    from phototrace.files import write_contents
+
+    folder = tmp_path / "old"
+    shutil.copytree(finished.folder, folder)
+    later = ("weight = ", "min_photos = ", "trunk_store_gb = ")
+    lines = (folder / "recipe.toml").read_text().splitlines()
+    kept = [x for x in lines if not x.startswith(later) and "legs.manipulation.where" not in x]
+    assert len(kept) < len(lines)
+    (folder / "recipe.toml").write_text("\n".join(kept))
+    for name, keys in (("provenance.json", ("passes", "notes")), ("split.json", ("bursts",))):
+        facts = json.loads((folder / name).read_text())
+        old = {k: v for k, v in facts.items() if k not in keys}
+        assert len(old) < len(facts)
+        (folder / name).write_text(json.dumps(old))
+    write_contents(
+        folder, [p.name for p in folder.iterdir() if p.suffix and p.name != "contents.json"]
+    )
+    run = Run.open(folder)
+    assert run.recipe.legs["manipulation"].weight == 1
+    assert _same(_weights(run), _weights(finished))
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "split.json"])
 def test_a_changed_file_is_noticed(finished: Run, tmp_path: Path, name: str) -> None:
     import shutil

@@ -201,6 +201,8 @@ class Network(nn.Module):
             patches: Leg name -> `(n, c, h, w)` with values 0..255.
             weights: Leg name -> lambda_t.
         """
+        if len(patches) == 1:
+            return {leg: self(x, leg) for leg, x in patches.items()}
         sizes = [len(x) for x in patches.values()]
         with per_leg(self.trunk, sizes):
             shared = self.shared(torch.cat(list(patches.values())))

@@ -24,7 +24,7 @@ def per_leg(module: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
 
     Whatever the batch norm's dimension and its own rule for running averages.
     """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)] if len(sizes) > 1 else []
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         setattr(norm, "forward", partial(normalise_legs, norm, norm.forward, list(sizes)))  # noqa: B010
     try:
