@@ -155,6 +155,13 @@ def test_a_transfer_and_a_hybrid_from_the_command_line(
         status, _, err = train(name, *more)
         assert status == 0, err
         assert "only the head is trained" in err
+    other = tmp_path / "other.toml"
+    other.write_text((tmp_path / "named.toml").read_text().replace("name =", "seed = 5\nname =", 1))
+    status, out, _ = phototrace(capsys, "audit", other, "--photos", manifest, "--json")
+    assert status == 1
+    assert {leak["text"].split(", ")[-1] for leak in json.loads(out)["leaks"]} == {
+        "but a photo of the same file taught the trunk."
+    }
 
 
 @pytest.mark.parametrize(

@@ -138,19 +138,25 @@ def audit(
         manifest = Manifest.read(Path(source))
         hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
         split = split_from_column(manifest, "part", by=by) if hand_made else None
+        of_trunk = []
     else:
         from phototrace.learning.experiment import find_photos, prepare
+        from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.recipe import Recipe
+        from phototrace.learning.transfer import open_trunk
         from phototrace.recipes import recipe_path
 
         path = recipe_path(source)
         recipe = Recipe.read(path)
+        trunk = open_trunk(recipe, path.parent)
         experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
         manifest, split = experiment.manifest, experiment.split
+        devices = recipe.split.test_devices
+        of_trunk = trunk_leaks(manifest, experiment.split, trunk.split, devices) if trunk else []
     problems = verify(manifest)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
-    leaks = find_leaks(sound, split)
+    leaks = [*find_leaks(sound, split), *of_trunk]
     facts = {
         "photos": len(manifest.photos),
         "split": split.hash if split else None,
@@ -182,7 +188,7 @@ def train(
     """Train the network of a recipe; builds the patch store it needs.
 
     Examples: phototrace train manipulation --photos photos.parquet
-    phototrace train transfer-cameras --trunk runs/hybrid --photos photos.parquet
+    phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
     """
     from phototrace.learning.experiment import find_photos, train_recipe
     from phototrace.learning.recipe import Recipe

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from torch import nn
 from phototrace.errors import DamagedError, UsageError
 from phototrace.learning import experiment, training, trunk_output
 from phototrace.learning.experiment import prepare, train_recipe
+from phototrace.learning.leaks import trunk_leaks
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.transfer import open_trunk
 from phototrace.patches.building import build_store
-from phototrace.photos.manifest import Manifest
+from phototrace.photos.manifest import Manifest, PhotoRecord
 
 # The share depth decides what is taken over; in `mixed` a constrained stage lies above it too.
 DEPTHS = ["residual", "conv", "dense"]
@@ -237,36 +238,44 @@ def test_photos_that_taught_the_trunk_count_as_taught(
 @pytest.mark.parametrize(
     ("top", "how"),
     [
-        ({"seed": 5}, r"itself: \d+\)"),
-        ({"split": {"by": "device", "tune": 0.15, "test": 0.25}}, r"its device: \d"),
-        ({"split": {"by": "scene", "tune": 0.15, "test": 0.25}}, r"its scene: \d"),
+        ({"seed": 5}, r"\d same file\)"),
+        ({"split": {"by": "device", "tune": 0.15, "test": 0.25}}, r"\d same device"),
+        ({"split": {"by": "scene", "tune": 0.15, "test": 0.25}}, r"\d same scene"),
     ],
 )
 def test_a_test_photo_that_taught_the_trunk_is_a_leak(
     photos: Manifest, source: Run, tmp_path: Path, top: dict[str, Any], how: str
 ) -> None:
     choice = recipe("leak", network={"share_depth": "dense"}, top=top)
-    with pytest.raises(UsageError, match=rf"test photos taught the trunk of .*{how}.*seed"):
+    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*taught the trunk"):
         train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source)
-    assert not (tmp_path / "stores").exists()
+    assert not list((tmp_path / "stores").glob("*/"))
+    run = train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source, allow_leaks=True)
+    assert "taught the trunk" in run.provenance["leaks"][-1]["text"]
+    taught = {s for s, part in source.split["part"].items() if part in ("train", "tune")}
+    assert not taught & {s for s, part in run.split["part"].items() if part == "test"}
 
 
-def test_a_burst_that_taught_the_trunk_is_a_leak(
-    photos: Manifest, source: Run, tmp_path: Path
+def test_a_burst_or_a_device_kept_out_that_taught_the_trunk_is_a_leak(
+    photos: Manifest, source: Run
 ) -> None:
-    """Of a pair that the trunk had in training, only the other photo is in these photos."""
+    """The other photo of the burst may be among these photos, or known to the trunk's run alone."""
     part = source.split["part"]
     test = next(r for r in photos.photos if part[r.sha256] == "test")
     taught = next(r for r in photos.photos if part[r.sha256] == "train")
     records = tuple(replace(r, burst="pair") if r in (test, taught) else r for r in photos.photos)
-    made = prepare(transfer("t", "dense"), photos)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "make_split", lambda *_, **__: made.split)
-        with pytest.raises(UsageError, match="its burst: 1"):
-            train_recipe(
-                transfer("t", "dense"), replace(photos, photos=records), tmp_path,
-                backbone=mixed, trunk=source,
-            )  # fmt: skip
+    split = prepare(transfer("t", "dense"), photos).split
+
+    def leaks(kept: Sequence[PhotoRecord], facts: Mapping[str, Any], *devices: str) -> set[str]:
+        found = trunk_leaks(replace(photos, photos=tuple(kept)), split, facts, devices)
+        assert {leak.a for leak in found} <= {test.path}
+        return {leak.kind for leak in found}
+
+    assert leaks(records, source.split) == {"same burst"}
+    alone = [r for r in records if r.sha256 == test.sha256]
+    assert leaks(alone, source.split) == set()
+    assert leaks(alone, {**source.split, "bursts": ["pair"]}) == {"same burst"}
+    assert leaks(alone, source.split, test.device_id) == {"same device"}
 
 
 def test_trunk_from_starts_beside_the_recipe(source: Run, tmp_path: Path) -> None:
