@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,8 @@ from phototrace.progress import progress, say
 
 VERSION = 1
 FACTS = "trunk.json"
-SHARD_BYTES = 64 * 2**20
+SHARD_BYTES, SHARD_ROWS = 64 * 2**20, 2**14
+"""The most in one shard: what an interruption costs at most."""
 SPARE_BYTES = 10**9
 """Disk left free beside what is stored."""
 
@@ -99,7 +102,9 @@ def store_trunk_output(
     if size > gigabytes * 1e9:
         say(f"{taken}, more than trunk_store_gb = {gigabytes:g}: the trunk runs every epoch.")
         return None
-    output = TrunkOutput(folder, shape, max(1, SHARD_BYTES // (4 * prod(shape))), store.label)
+    output = TrunkOutput(
+        folder, shape, max(1, min(SHARD_ROWS, SHARD_BYTES // (4 * prod(shape)))), store.label
+    )
     facts = {"version": VERSION, "key": key, "shape": list(shape), "rows": len(store), **names}
     if is_complete(folder):
         check_contents(folder)
@@ -133,20 +138,21 @@ def _write(
 ) -> None:
     rows = np.arange(len(store))
     shards = np.split(rows, range(output.per_shard, len(rows), output.per_shard))
-    for number, shard in enumerate(
-        progress(shards, len(shards), f"Running the trunk up to {facts['depth']}")
-    ):
-        path = output.folder / _shard_name(number)
-        if path.is_file():  # written whole before an interruption
-            continue
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(shard), *output.shape)}
-        with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for piece in np.split(shard, range(PREDICT_BATCH, len(shard), PREDICT_BATCH)):
-                patches = to_input(as_tensor(store.read(piece)), machine.device)
-                with machine.autocast():
-                    given = network.shared(patches)
-                file.write(given.float().cpu().contiguous().numpy().astype("<f4").tobytes())
+    # What stands there was written whole before an interruption.
+    lacking = {n: s for n, s in enumerate(shards) if not (output.folder / _shard_name(n)).is_file()}
+    total = sum(-(-len(shard) // PREDICT_BATCH) for shard in lacking.values())
+    with closing(progress(count(), total, f"Running the trunk up to {facts['depth']}")) as done:
+        for number, shard in lacking.items():
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(shard), *output.shape)}
+            path = output.folder / _shard_name(number)
+            with written_whole(path) as temporary, temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for piece in np.split(shard, range(PREDICT_BATCH, len(shard), PREDICT_BATCH)):
+                    patches = to_input(as_tensor(store.read(piece)), machine.device)
+                    with machine.autocast():
+                        given = network.shared(patches)
+                    file.write(given.float().cpu().contiguous().numpy().astype("<f4").tobytes())
+                    next(done)
     write_json(output.folder / FACTS, facts)
     write_contents(output.folder, [*map(_shard_name, range(len(shards))), FACTS])
 
