@@ -47,8 +47,8 @@ def main() -> None:
         photos = find_photos(recipes[0], Path(), None, asked.out)
         runs = [train_recipe(one, photos, asked.out, resume=True) for one in recipes]
         result = assess(runs, photos, asked.out / f"evaluation-{optimizer}")
-        for run, evaluation in zip(runs, result.evaluations, strict=True):
-            print(f"{run.name}: {headline(evaluation)}")
+        for evaluation in result.evaluations:
+            print(f"{evaluation.run}: {headline(evaluation)}")
         print(verdict(result.comparisons[0]))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,7 +98,8 @@ def test_the_whole_way_from_a_folder_to_a_page(
             capsys, "train", recipe, "--photos", manifest, "--out", runs, "--json"
         )
         assert status == 0, err
-        assert json.loads(out)["epoch"] == 1
+        facts = json.loads(out)
+        assert facts["epoch"] == facts["legs"][task]["epoch"] == 1
 
     status, out, err = phototrace(capsys, "evaluate", runs / "manipulation", manifest)
     assert status == 0, err
@@ -116,6 +118,50 @@ def test_the_whole_way_from_a_folder_to_a_page(
     status, out, _ = phototrace(capsys, "audit", tmp_path / "camera.toml", "--photos", manifest)
     assert "20 photos: 0 broken or duplicate, 0 leaks" in out
     assert status == 0
+
+
+def test_a_transfer_and_a_hybrid_from_the_command_line(
+    capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path
+) -> None:
+    manifest = photos.root / "hybrid.csv"
+    photos.write(manifest)
+    text = RECIPE.format(task="manipulation")
+    legs = text.split("[legs")[1].split("[training]")[0].replace("manipulation", "camera")
+    depth = text.replace("patch_size", 'share_depth = "fc2"\npatch_size')
+    (tmp_path / "source.toml").write_text(text.replace("small", "source"))
+    (tmp_path / "hybrid.toml").write_text(depth.replace("small", "hybrid") + "[legs" + legs)
+    (tmp_path / "transfer.toml").write_text(depth.replace("small", "transfer"))
+    named = depth.replace("share_depth", 'trunk_from = "runs/source"\nshare_depth')
+    (tmp_path / "named.toml").write_text(named.replace("small", "named"))
+
+    def train(name: str, *more: object) -> tuple[int, str, str]:
+        place = ("--photos", manifest, "--out", tmp_path / "runs")
+        return phototrace(capsys, "train", tmp_path / f"{name}.toml", *place, *more)
+
+    status, out, err = train("hybrid")
+    assert status == 0, err
+    assert re.search(r"hybrid: [\d.]+% \(manipulation\), [\d.]+% \(camera\) of the tune part", out)
+    status, out, _ = phototrace(capsys, "evaluate", tmp_path / "runs/hybrid", manifest, "--json")
+    assert status == 0
+    assert [e["run"] for e in json.loads(out)["evaluations"]] == [
+        "hybrid (manipulation)", "hybrid (camera)",
+    ]  # fmt: skip
+    assert train("named")[0] == 2
+    status, _, err = train("transfer")
+    assert status == 2
+    assert "--trunk" in err
+    assert train("source")[0] == 0
+    for name, more in (("transfer", ["--trunk", tmp_path / "runs/source"]), ("named", [])):
+        status, _, err = train(name, *more)
+        assert status == 0, err
+        assert "only the head is trained" in err
+    other = tmp_path / "other.toml"
+    other.write_text((tmp_path / "named.toml").read_text().replace("name =", "seed = 5\nname =", 1))
+    status, out, _ = phototrace(capsys, "audit", other, "--photos", manifest, "--json")
+    assert status == 1
+    assert {leak["text"].split(", ")[-1] for leak in json.loads(out)["leaks"]} == {
+        "but a photo of the same file taught the trunk."
+    }
 
 
 @pytest.mark.parametrize(

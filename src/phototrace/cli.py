@@ -138,19 +138,25 @@ def audit(
         manifest = Manifest.read(Path(source))
         hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
         split = split_from_column(manifest, "part", by=by) if hand_made else None
+        of_trunk = []
     else:
         from phototrace.learning.experiment import find_photos, prepare
+        from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.recipe import Recipe
+        from phototrace.learning.transfer import open_trunk
         from phototrace.recipes import recipe_path
 
         path = recipe_path(source)
         recipe = Recipe.read(path)
+        trunk = open_trunk(recipe, path.parent)
         experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
         manifest, split = experiment.manifest, experiment.split
+        devices = recipe.split.test_devices
+        of_trunk = trunk_leaks(manifest, experiment.split, trunk.split, devices) if trunk else []
     problems = verify(manifest)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
-    leaks = find_leaks(sound, split)
+    leaks = [*find_leaks(sound, split), *of_trunk]
     facts = {
         "photos": len(manifest.photos),
         "split": split.hash if split else None,
@@ -169,6 +175,9 @@ def audit(
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
+    trunk: Annotated[
+        Path | None, typer.Option(help="Run whose trunk a transfer takes, for trunk_from.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training.")] = False,
     allow_leaks: Annotated[
@@ -178,23 +187,32 @@ def train(
 ) -> None:
     """Train the network of a recipe; builds the patch store it needs.
 
-    Example: phototrace train manipulation --photos photos.parquet
+    Examples: phototrace train manipulation --photos photos.parquet
+    phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
     """
     from phototrace.learning.experiment import find_photos, train_recipe
     from phototrace.learning.recipe import Recipe
+    from phototrace.learning.run import Run
+    from phototrace.learning.transfer import open_trunk
     from phototrace.recipes import recipe_path
 
     path = recipe_path(recipe)
     read = Recipe.read(path)
+    source = Run.open(trunk) if trunk else open_trunk(read, path.parent)
     run = train_recipe(
         read, find_photos(read, path.parent, photos, out), out,
-        resume=resume, allow_leaks=allow_leaks,
+        resume=resume, allow_leaks=allow_leaks, trunk=source,
     )  # fmt: skip
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    facts = {"run": str(run.folder), "hash": run.hash, **rows[-1]}
+    last = {row["leg"]: row for row in rows}
+    facts = {
+        "run": str(run.folder), "hash": run.hash, "epoch": rows[-1]["epoch"], "legs": last,
+        "notes": run.provenance.get("notes", []),
+    }  # fmt: skip
     skipped = [s for each in run.provenance["skipped"].values() for s in each]
+    right = [f"{row.get('tune_accuracy', 0):.1%} ({leg})" for leg, row in last.items()]
     _print(facts, as_json, lambda: (
-        f"{run.folder}: {rows[-1].get('tune_accuracy', 0):.1%} of the tune part's patches right "
+        f"{run.folder}: {', '.join(right)} of the tune part's patches right "
         f"after {rows[-1]['epoch']} epochs. Next: phototrace evaluate {run.folder} MANIFEST"
     ))  # fmt: skip
     _list("could not be read", skipped)
@@ -209,7 +227,8 @@ def evaluate(
 ) -> None:
     """Test runs on photos that taught none of them: accuracy with intervals, and a page.
 
-    With two runs or more, also the paired difference of each to the first.
+    Every leg of a run is tested. With two runs or more, also the paired difference of each to the
+    first, where they answer the same question.
 
     Example: phototrace evaluate runs/manipulation photos.parquet
     """
@@ -227,7 +246,7 @@ def evaluate(
     result = assess(opened, manifest, out or folders[0] / "evaluation")
     broken = [*(vars(p) for p in (found.broken if found else ())), *result.unreadable()]
     _print({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
-    _list("could not be read", broken)
+    _list("could not be read or tested", broken)
     raise typer.Exit(1 if broken else 0)
 
 

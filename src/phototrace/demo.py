@@ -49,8 +49,8 @@ def run_demo(out: Path) -> Path:
         print(f"   {runs[-1].folder}, {runs[-1].provenance['seconds']:.0f} s of training.")
     print("4. Test on photos that taught neither", flush=True)
     result = assess(runs, manifest, out / "evaluation", next_steps=NEXT_STEPS)
-    for run, evaluation in zip(runs, result.evaluations, strict=True):
-        print(f"   {run.name}: {headline(evaluation)}")
+    for evaluation in result.evaluations:
+        print(f"   {evaluation.run}: {headline(evaluation)}")
     page = out / "evaluation" / PAGE
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Simulated photos: an "
           "illustration, not evidence.")  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ def progress(
     *,
     done: int = 0,
     status: Callable[[], str] = lambda: "",
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Pass `items` on while a bar with the time left is shown on stderr.
 
     On a terminal the bar appears after two seconds; elsewhere one line every 15 seconds.
@@ -58,6 +58,11 @@ def progress(
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def say(text: str) -> None:
+    """A sentence on stderr about what is being done."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _lines(

@@ -83,6 +83,76 @@ def test_runs_with_the_same_weights_do_not_differ(assessed: Assessment) -> None:
     assert "cannot be told apart" in assessed.sentences()[-2]
 
 
+@pytest.fixture(scope="module")
+def hybrid(runs: list[Run], photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A camera leg as in the other runs, and two more, under the same split."""
+    data = runs[0].recipe.model_dump()
+    data["name"] = "hybrid"
+    data["network"]["share_depth"] = "conv1"
+    data["legs"] = {
+        "what": {**data["legs"]["leg"], "task": "manipulation"},
+        "which": data["legs"]["leg"],
+        "few": {**data["legs"]["leg"], "classes": ["Make B", "Make A"]},
+    }
+    return train_recipe(Recipe.parse(data), photos, tmp_path_factory.mktemp("runs"))
+
+
+def test_every_leg_is_tested_and_compared_where_it_answers_the_same(
+    runs: list[Run], hybrid: Run, photos: Manifest, tmp_path: Path
+) -> None:
+    result = assess([hybrid, runs[0]], photos, tmp_path)
+    names = ["hybrid (what)", "hybrid (which)", "hybrid (few)", "first"]
+    assert [e.run for e in result.evaluations] == names
+    assert [e.task for e in result.evaluations] == ["manipulation", "camera", "camera", "camera"]
+    assert [(c.a, c.b) for c in result.comparisons] == [("hybrid (which)", "first")]
+    kept = {path.name for path in tmp_path.glob("*.parquet")}
+    assert kept == {
+        "predictions-first.parquet", "predictions-hybrid.few.parquet",
+        "predictions-hybrid.what.parquet", "predictions-hybrid.which.parquet",
+    }  # fmt: skip
+    page = (tmp_path / "index.html").read_text()
+    assert "manipulation: hybrid (what)" in page
+    assert "shared up to conv1; weights of the legs: what 1, which 1, few 1" in page
+    said = "\n".join(result.sentences())
+    assert all(f"{name}: " in said for name in names)
+    network, table = hybrid.network(), result.tested[1].predictions
+    record = next(r for r in photos.photos if r.id == table.photo[5])
+    row, column = int(table.row[5]), int(table.column[5])
+    pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(pixels)[None, None].float(), "which")
+    assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
+
+
+def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
+    hybrid: Run, photos: Manifest, tmp_path: Path
+) -> None:
+    strange = tuple(replace(r, model="Z") for r in photos.photos)
+    result = assess([hybrid], replace(photos, photos=strange), tmp_path)
+    assert [e.run for e in result.evaluations] == ["hybrid (what)"]
+    assert set(result.untested) == {"hybrid (which)", "hybrid (few)"}
+    assert "camera the run does not know" in result.untested["hybrid (few)"]
+    assert {entry["path"] for entry in result.unreadable()} == set(result.untested)
+
+
+def test_photos_that_taught_a_trunk_are_left_out(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    data = runs[0].recipe.model_dump()
+    data["name"] = "transfer"
+    data["network"]["share_depth"] = "fc2"
+    part = runs[0].split["part"]
+    gone = next(r for r in photos.photos if part[r.sha256] == "train")
+    own = replace(photos, photos=tuple(r for r in photos.photos if r is not gone))
+    run = train_recipe(Recipe.parse(data), own, tmp_path, trunk=runs[0])
+    result = assess([run], photos, tmp_path / "out")
+    tested = set(result.tested[0].predictions.photo)
+    assert tested <= {r.id for r in photos.photos if part[r.sha256] == "test"}
+    assert gone.sha256 not in {r.sha256 for r in own.photos}
+    assert result.tested[0].left_out == {"used in training": len(photos.photos) - len(tested)}
+    assert "of the run first (hash" in (tmp_path / "out/index.html").read_text()
+
+
 def test_photos_of_unknown_cameras_are_left_out_and_counted(
     runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:

@@ -163,3 +163,25 @@ def test_projection_reaches_every_constrained_stage() -> None:
     assert isinstance(layer, ConstrainedConv2d)
     assert layer.deviation() < 1e-6
     assert isinstance(network.trunk["fc2"], nn.Sequential)
+
+
+def test_a_frozen_trunk_is_neither_projected_nor_trained() -> None:
+    """Its kernels are off the constraint by as much as rounding may leave them."""
+    network = build_network(mislnet, {"a": 2}, patch_size=64, share_depth="conv1").freeze_trunk_()
+    with torch.no_grad():
+        next(network.trunk.parameters()).mul_(1 + 1e-5)
+    before = {k: v.clone() for k, v in network.trunk.state_dict().items()}
+    network.train()
+    network.project_()
+    network(torch.rand(4, 1, 64, 64) * 255, "a").sum().backward()
+    assert all(torch.equal(v, before[k]) for k, v in network.trunk.state_dict().items())
+    assert all(p.grad is None for p in network.trunk.parameters())
+    assert all(p.grad is not None for p in network.heads.parameters())
+
+
+def test_heads_alone_take_what_the_trunk_gives() -> None:
+    network = build_network(mislnet, {"a": 2, "b": 3}, patch_size=64, share_depth="conv2").eval()
+    patches = torch.rand(4, 1, 64, 64) * 255
+    above = network.above_trunk().eval()
+    assert torch.equal(above(network.shared(patches), "b"), network(patches, "b"))
+    assert {id(p) for p in above.parameters()} == {id(p) for p in network.heads.parameters()}

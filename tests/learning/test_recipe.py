@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phototrace.errors import UsageError
+from phototrace.learning.network import BACKBONES, build_network
 from phototrace.learning.recipe import Recipe
 from phototrace.recipes import recipe_path, shipped_names
 
+TWO = 'name = "a"\n[legs.manipulation]\ntask = "manipulation"\n[legs.camera]\ntask = "camera"\n'
+TRUNK = "[network]\ntrunk_from = 'run'\n"
 MINIMAL = 'name = "a"\n[legs.manipulation]\ntask = "manipulation"\n'
 
 
@@ -43,6 +46,14 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
         (MINIMAL + "editing = []\n", ["editing", "both"]),
         ("name = \n", ["not TOML"]),
         ("version = 2\n" + MINIMAL, ["version"]),
+        (MINIMAL + "weight = 2\n", ["legs.manipulation.weight", "name two"]),
+        (TWO, ["'network.share_depth' is missing", "legs share"]),
+        (TWO + "weight = 0\n", ["legs.camera.weight", "greater than 0"]),
+        (TWO + "weight = inf\n", ["legs.camera.weight", "finite"]),
+        (TWO + "min_photo = 3\n", ["legs.camera.min_photo", "'min_photos'"]),
+        (TWO + TRUNK + "share_depth = 'fc1'\n", ["'network.trunk_from'", "one leg"]),
+        (MINIMAL + TRUNK, ["'network.share_depth' is missing", "take over"]),
+        (MINIMAL + "[network]\nshare_deph = 'fc1'\n", ["share_deph'", "'share_depth'"]),
     ],
 )
 def test_a_mistake_is_named_in_a_sentence(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -86,6 +97,12 @@ def test_every_shipped_recipe_is_valid_and_found_by_name() -> None:
     names = shipped_names().split(", ")
     assert "manipulation-128" in names
     for name in names:
-        assert Recipe.read(recipe_path(name)).name == name
+        recipe = Recipe.read(recipe_path(name))
+        assert recipe.name == name
+        network = build_network(
+            BACKBONES[recipe.network.backbone], dict.fromkeys(recipe.legs, 3), patch_size=64,
+            share_depth=recipe.network.share_depth,
+        )  # fmt: skip
+        assert network.heads.keys() == recipe.legs.keys()
     with pytest.raises(UsageError, match="manipulation-128"):
         recipe_path("nonsense")

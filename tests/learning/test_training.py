@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ def recipe(**training_choice: object) -> Recipe:
         "legs": {"manipulation": {"task": "manipulation", "batch_size": 32}},
         "training": {**choice, **training_choice},
     })  # fmt: skip
+
+
+def hybrid() -> Recipe:
+    """Two legs that share the first stage; the second starts again within an epoch."""
+    legs = {
+        "manipulation": {"task": "manipulation", "batch_size": 32},
+        "camera": {"task": "camera", "batch_size": 20, "weight": 0.5},
+    }
+    one = recipe().model_dump()
+    network = {**one["network"], "share_depth": "residual"}
+    return Recipe.parse({**one, "network": network, "legs": legs})
 
 
 def _weights(run: Run) -> dict[str, torch.Tensor]:
@@ -94,6 +106,35 @@ def test_a_finished_run_is_returned_not_repeated(finished: Run, photos: Manifest
     assert again.hash == finished.hash
     with pytest.raises(UsageError, match="other choices"):
         train_recipe(recipe(epochs=4), photos, finished.folder.parent, backbone=toy)
+
+
+def test_a_run_from_before_transfer_and_multitask_still_opens(
+    finished: Run, tmp_path: Path
+) -> None:
+    """As version 1 was first written: without the keys that came later."""
+    import json
+    import shutil
+
+    from phototrace.files import write_contents
+
+    folder = tmp_path / "old"
+    shutil.copytree(finished.folder, folder)
+    later = ("weight = ", "min_photos = ", "trunk_store_gb = ")
+    lines = (folder / "recipe.toml").read_text().splitlines()
+    kept = [x for x in lines if not x.startswith(later) and "legs.manipulation.where" not in x]
+    assert len(kept) < len(lines)
+    (folder / "recipe.toml").write_text("\n".join(kept))
+    for name, keys in (("provenance.json", ("passes", "notes")), ("split.json", ("bursts",))):
+        facts = json.loads((folder / name).read_text())
+        old = {k: v for k, v in facts.items() if k not in keys}
+        assert len(old) < len(facts)
+        (folder / name).write_text(json.dumps(old))
+    write_contents(
+        folder, [p.name for p in folder.iterdir() if p.suffix and p.name != "contents.json"]
+    )
+    run = Run.open(folder)
+    assert run.recipe.legs["manipulation"].weight == 1
+    assert _same(_weights(run), _weights(finished))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "split.json"])
@@ -190,19 +231,27 @@ if {in_save}:
             time.sleep(60)
         write(path, value)
     checkpoint.write_json = slow_save
-train_recipe(test_training.recipe(), photos, Path({out!r}), backbone=test_training.toy)
+train_recipe(test_training.{choice}(), photos, Path({out!r}), backbone=test_training.toy)
 """
 
 
-@pytest.mark.parametrize("in_save", [False, True], ids=["in an epoch", "in a save"])
+@pytest.mark.parametrize(
+    ("choice", "in_save"),
+    [(recipe, False), (recipe, True), (hybrid, False)],
+    ids=["in an epoch", "in a save", "with two legs"],
+)
 def test_kill_9_and_resume_is_bit_equal(
-    photos: Manifest, finished: Run, tmp_path: Path, in_save: bool
+    photos: Manifest, finished: Run, tmp_path: Path, choice: Callable[[], Recipe], in_save: bool
 ) -> None:
-    manifest = photos.root / f"killed-{in_save}.csv"
+    whole = finished
+    if choice is hybrid:
+        whole = train_recipe(hybrid(), photos, tmp_path / "whole", backbone=toy)
+    manifest = photos.root / f"killed-{choice.__name__}-{in_save}.csv"
     photos.write(manifest)
     script = KILLED.format(
-        tests=str(Path(__file__).parent), manifest=str(manifest), out=str(tmp_path), in_save=in_save
-    )
+        tests=str(Path(__file__).parent), manifest=str(manifest), out=str(tmp_path),
+        in_save=in_save, choice=choice.__name__,
+    )  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
@@ -215,8 +264,8 @@ def test_kill_9_and_resume_is_bit_equal(
     time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    resumed = train_recipe(recipe(), Manifest.read(manifest), tmp_path, backbone=toy, resume=True)
-    assert _same(_weights(finished), _weights(resumed))
+    resumed = train_recipe(choice(), Manifest.read(manifest), tmp_path, backbone=toy, resume=True)
+    assert _same(_weights(whole), _weights(resumed))
 
 
 def test_two_trainings_in_one_folder_are_refused(photos: Manifest, tmp_path: Path) -> None:

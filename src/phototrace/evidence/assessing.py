@@ -1,13 +1,13 @@
 """Runs put to the test: predictions, evaluations and a page, all in one folder.
 
-The folder gets `predictions-<run>.parquet` (from which every figure can be worked out again),
-`evaluation.json` and `index.html`.
+The folder gets `predictions-<run>.parquet` (`predictions-<run>.<leg>.parquet` for a run with
+several legs), from which every figure can be worked out again, `evaluation.json` and `index.html`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from typing import Any
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import Comparison, compare
 from phototrace.evidence.evaluation import Evaluation, evaluate
-from phototrace.evidence.predictions import Predictions
 from phototrace.evidence.report import Evaluated, NextStep, write_report
-from phototrace.evidence.testing import Tested, predict_photos
+from phototrace.evidence.testing import Tested, predict_photos, title
 from phototrace.evidence.wording import headline, verdict
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
@@ -29,14 +28,15 @@ PAGE, RESULTS = "index.html", "evaluation.json"
 
 @dataclass(frozen=True)
 class Assessment:
-    """What came out: one entry a run, and each further run's difference to the first.
+    """What came out: one entry a leg, and each further run's difference to the first.
 
     Attributes:
         folder: Where page, results and predictions lie.
         runs: As given.
-        tested: What each run said, and what was left out.
+        tested: What each leg of each run said, and what was left out.
         evaluations: How often each was right.
-        comparisons: First run less each further one, where both answer the same task.
+        comparisons: First run less each further one, leg by leg with the same task and classes.
+        untested: Legs for which no photo was left, with the reason.
     """
 
     folder: Path
@@ -44,6 +44,7 @@ class Assessment:
     tested: Sequence[Tested]
     evaluations: Sequence[Evaluation]
     comparisons: Sequence[Comparison]
+    untested: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
@@ -54,13 +55,14 @@ class Assessment:
             "photos": [t.photos for t in self.tested],
             "left_out": [dict(t.left_out) for t in self.tested],
             "unreadable": [dict(t.unreadable) for t in self.tested],
+            "untested": dict(self.untested),
         }
 
     def sentences(self) -> list[str]:
-        """The results in plain words, one paragraph a run."""
+        """The results in plain words, one paragraph a leg."""
         lines = []
-        for run, tested, evaluation in zip(self.runs, self.tested, self.evaluations, strict=True):
-            lines.append(f"{run.name}: {headline(evaluation)}")
+        for tested, evaluation in zip(self.tested, self.evaluations, strict=True):
+            lines.append(f"{evaluation.run}: {headline(evaluation)}")
             for stratum in evaluation.strata:
                 figure = stratum.accuracy
                 lines.append(
@@ -73,8 +75,9 @@ class Assessment:
         return [*lines, f"The page: {self.folder / PAGE}"]
 
     def unreadable(self) -> list[dict[str, str]]:
-        """Photos that could not be read, with the reason."""
+        """Photos that could not be read and legs that could not be tested, with the reason."""
         found = {path: why for tested in self.tested for path, why in tested.unreadable.items()}
+        found |= self.untested
         return [{"path": path, "reason": why} for path, why in found.items()]
 
 
@@ -86,32 +89,47 @@ def assess(
     backbone: Backbone | None = None,
     next_steps: Sequence[NextStep] = (),
 ) -> Assessment:
-    """Test every run on the photos that taught none of its weights, and write the results.
+    """Test every leg of every run on the photos that taught none of its weights.
 
-    Patches go to `out / "stores"` and are reused. Two runs of one name cannot be told apart and
-    raise `UsageError`.
+    Patches go to `out / "stores"` and are reused. A leg for which no photo is left is listed, and
+    the others are tested. Raises `UsageError` where none can be, or two runs have one name and
+    cannot be told apart.
     """
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise UsageError(f"Two of the runs are called {max(names, key=names.count)!r}. Rename one.")
-    tested = [predict_photos(run, manifest, out / "stores", backbone=backbone) for run in runs]
-    for run, one in zip(runs, tested, strict=True):
-        one.predictions.save(out / f"predictions-{run.name}.parquet")
-    evaluations = [evaluate(one.predictions) for one in tested]
-    comparisons = _comparisons([one.predictions for one in tested])
-    result = Assessment(out, runs, tested, evaluations, comparisons)
+    tested: list[tuple[Run, Tested]] = []
+    untested: dict[str, str] = {}
+    for run, leg in ((each, leg) for each in runs for leg in each.classes):
+        try:
+            one = predict_photos(run, manifest, out / "stores", leg=leg, backbone=backbone)
+        except UsageError as error:
+            untested[title(run, leg)] = str(error)
+            continue
+        several = f".{leg}" if len(run.classes) > 1 else ""
+        one.predictions.save(out / f"predictions-{run.name}{several}.parquet")
+        tested.append((run, one))
+    if not tested:
+        raise UsageError(next(iter(untested.values())))
+    evaluations = [evaluate(one.predictions) for _, one in tested]
+    comparisons = _comparisons(runs[0], tested)
+    result = Assessment(out, runs, [one for _, one in tested], evaluations, comparisons, untested)
     write_json(out / RESULTS, result.to_dict())
     sections = [
         _section(run, one, evaluation, manifest)
-        for run, one, evaluation in zip(runs, tested, evaluations, strict=True)
+        for (run, one), evaluation in zip(tested, evaluations, strict=True)
     ]
     write_report(out / PAGE, sections, comparisons=comparisons, next_steps=next_steps)
     return result
 
 
-def _comparisons(tables: Sequence[Predictions]) -> list[Comparison]:
-    first, *others = tables
-    return [compare(first, other) for other in others if other.classes == first.classes]
+def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[Comparison]:
+    """The first run's legs with those of each further run that answer the same question."""
+    ours = [one.predictions for run, one in tested if run is first]
+    theirs = [one.predictions for run, one in tested if run is not first]
+    return [
+        compare(a, b) for a in ours for b in theirs if (a.task, a.classes) == (b.task, b.classes)
+    ]
 
 
 def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifest) -> Evaluated:
@@ -127,17 +145,32 @@ def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifes
         "processor": machine["accelerator"] or machine["processor"],
         "versions": ", ".join(f"{k} {v}" for k, v in machine["libraries"].items()),
         "left out": ", ".join(f"{n} {why}" for why, n in tested.left_out.items()) or "no photo",
+        **_shared(run),
     }
-    rows = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["leg"] == tested.leg]
     return Evaluated(
-        title=f"{evaluation.task}: {run.name}",
+        title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
         kept_apart=_kept_apart(run),
         cautions=_cautions(run, evaluation),
         provenance=provenance,
-        training=[json.loads(row) for row in rows],
+        training=rows,
         photo_names={record.id: record.path for record in manifest.photos},
     )
+
+
+def _shared(run: Run) -> dict[str, str]:
+    """What the network shares with other tasks."""
+    depth, trunk = run.provenance.get("share_depth"), run.provenance.get("trunk")
+    if depth is None:
+        return {}
+    if trunk:
+        return {
+            "trunk": f"up to {depth} of the run {trunk['run']} (hash {trunk['hash']}), as it was"
+        }
+    weights = ", ".join(f"{leg} {choice.weight:g}" for leg, choice in run.recipe.legs.items())
+    return {"trunk": f"shared up to {depth}; weights of the legs: {weights}"}
 
 
 def _kept_apart(run: Run) -> str:

@@ -25,15 +25,17 @@ from phototrace.photos.splits import Split
 
 @dataclass(frozen=True)
 class Tested:
-    """What a run said of photos, and which photos were left out and why.
+    """What one leg of a run said of photos, and which photos were left out and why.
 
     Attributes:
+        leg: Its name.
         predictions: One row a patch.
         photos: Number of photos tested.
         left_out: Reason -> number of photos.
         unreadable: Path -> why it could not be read.
     """
 
+    leg: str
     predictions: Predictions
     photos: int
     left_out: Mapping[str, int]
@@ -48,34 +50,44 @@ def predict_photos(
     leg: str | None = None,
     backbone: Backbone | None = None,
 ) -> Tested:
-    """Predict every patch of the photos that the run may be tested on.
+    """Predict every patch of the photos that a leg of the run may be tested on; first by default.
 
     Photos of the run's own test part, and photos that it has never met, are tested. Left out and
-    counted are those that taught or tuned it, those its split kept out of every part, those that
-    its recipe does not take, and cameras that it does not know. All patches that the recipe's
-    cutting gives are tested, whether or not classes are balanced.
+    counted are those that taught or tuned any of its legs or its trunk, those its split kept out
+    of every part, those that its recipe does not take, and cameras that it does not know. All
+    patches that the recipe's cutting gives are tested, whether or not classes are balanced.
     """
     leg = leg or next(iter(run.classes))
     task = _task_of(run, leg)
-    kept, left_out = _testable(run, manifest, task)
+    kept, left_out = _testable(run, leg, manifest, task)
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise UsageError(f"No photo is left to test {run.folder} on: {reasons or 'none given'}.")
+        raise UsageError(
+            f"No photo is left to test {run.folder} on ({leg}): {reasons or 'none given'}."
+        )
     plan = _plan(run, leg, task, Manifest(photos=tuple(kept), root=manifest.root))
     store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
     rows = np.arange(len(store))
     machine = accelerator(run.recipe.training.precision)
     network = run.network(backbone)
-    probabilities = predict_proba(network, store, rows, leg, machine, label=f"Testing {run.name}")
+    probabilities = predict_proba(
+        network, store, rows, leg, machine, label=f"Testing {title(run, leg)}"
+    )
     small = len(plan.too_small)
     if small:
         left_out["too small for a patch"] = small
     return Tested(
-        predictions=_predictions(run, task, store, probabilities),
+        leg=leg,
+        predictions=_predictions(run, leg, task, store, probabilities),
         photos=len(np.unique(store.column("photo"))),
         left_out=left_out,
         unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
     )
+
+
+def title(run: Run, leg: str) -> str:
+    """What reports call a leg: the run's name, with the leg's where it has several."""
+    return run.name if len(run.classes) == 1 else f"{run.name} ({leg})"
 
 
 def _task_of(run: Run, leg: str) -> Task:
@@ -85,8 +97,11 @@ def _task_of(run: Run, leg: str) -> Task:
     return Task(name, run.classes[leg], T_A.label if name == T_A.name else "camera")
 
 
-def _testable(run: Run, manifest: Manifest, task: Task) -> tuple[list[PhotoRecord], Counter[str]]:
-    taken = {r.id for r in manifest.where(**run.recipe.photos.where).photos}
+def _testable(
+    run: Run, leg: str, manifest: Manifest, task: Task
+) -> tuple[list[PhotoRecord], Counter[str]]:
+    taken_by_all = manifest.where(**run.recipe.photos.where)
+    taken = {r.id for r in taken_by_all.where(**run.recipe.legs[leg].where).photos}
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
@@ -117,13 +132,13 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
 
 
 def _predictions(
-    run: Run, task: Task, store: PatchStore, probabilities: np.typing.NDArray[np.float32]
+    run: Run, leg: str, task: Task, store: PatchStore, probabilities: np.typing.NDArray[np.float32]
 ) -> Predictions:
     device, scene = store.column("device"), store.column("scene")
     return Predictions(
         task=task.name,
         classes=task.classes,
-        run=run.name,
+        run=title(run, leg),
         run_hash=run.hash,
         split_hash=run.split["hash"],
         data_hash=store.hash,

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from phototrace.patches.store import PatchStore
+
+class Source(Protocol):
+    """Rows to learn from: a `PatchStore`, or what a frozen trunk gave for one."""
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Class of each row, `(n,)`."""
+        ...
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """The given rows in their order: patches as uint8, anything else as float32."""
+        ...
+
 
 Batch = dict[str, tuple[Tensor, Tensor]]
-"""Leg name -> patches `(n, c, h, w)` uint8 and labels `(n,)` int64."""
+"""Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)` int64."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +39,15 @@ class Leg:
         store: Where its patches are.
         train, tune: Row numbers in the store.
         batch_size: Patches in one step.
+        weight: lambda_t of Eq. 6: scales this leg's gradient in the stages that legs share.
     """
 
     name: str
-    store: PatchStore
+    store: Source
     train: NDArray[np.int64]
     tune: NDArray[np.int64]
     batch_size: int
+    weight: float = 1.0
 
 
 def steps_per_epoch(legs: Sequence[Leg]) -> int:
@@ -71,12 +86,14 @@ def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[B
             yield batch
 
 
-def read_batch(store: PatchStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patches `(n, c, h, w)` uint8 and labels `(n,)` int64 of the given rows."""
+def read_batch(store: Source, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Patches `(n, c, h, w)` uint8 (or stored float32) and labels `(n,)` int64 of the rows."""
     return as_tensor(store.read(rows)), torch.from_numpy(store.label[rows])
 
 
-def as_tensor(patches: NDArray[np.uint8]) -> Tensor:
-    """`(n, h, w[, 3])` uint8 as a tensor `(n, c, h, w)`, values unchanged."""
+def as_tensor(patches: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+    """`(n, h, w[, 3])` uint8 as a tensor `(n, c, h, w)`; float32 as it is. Values unchanged."""
+    if patches.dtype != np.uint8:
+        return torch.from_numpy(patches)
     tensor = torch.from_numpy(np.ascontiguousarray(patches))
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,36 @@ import torch
 from phototrace.errors import UsageError
 from phototrace.files import hash_of, is_complete, locked
 from phototrace.learning.batches import Leg
-from phototrace.learning.leaks import check_leaks
-from phototrace.learning.network import BACKBONES, Backbone, build_network
-from phototrace.learning.recipe import LegChoice, Recipe
+from phototrace.learning.leaks import TAUGHT, check_leaks
+from phototrace.learning.network import BACKBONES, Backbone, Network, build_network
+from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.run import Run, machine, write_run
 from phototrace.learning.tasks import T_A, Task, camera_task
-from phototrace.learning.training import computes_bfloat16, train
+from phototrace.learning.training import (
+    accelerator,
+    computes_bfloat16,
+    takes_bfloat16,
+    train,
+)
+from phototrace.learning.transfer import (
+    check_trunk,
+    open_trunk,
+    take_trunk,
+    with_taught,
+)
+from phototrace.learning.trunk_output import TrunkOutput, store_trunk_output
 from phototrace.patches.building import build_store
-from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
+from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
+from phototrace.patches.store import PatchStore
 from phototrace.photos.audit import Leak
 from phototrace.photos.corpora.simulated import simulate
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import Split, make_split
+from phototrace.progress import say
 
-TAUGHT = ("train", "tune")
-"""The parts that a training opens; the test part is left to the evaluation."""
+MOST_REPEATS = 4
+"""A leg that shows its patches more often than this beyond once an epoch is pointed out."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class Experiment:
         split: Their parts.
         tasks: Leg name -> task with its classes.
         plans: Leg name -> its patches.
+        notes: What the photos leave to be desired, in sentences.
     """
 
     recipe: Recipe
@@ -49,6 +64,7 @@ class Experiment:
     split: Split
     tasks: Mapping[str, Task]
     plans: Mapping[str, PatchPlan]
+    notes: tuple[str, ...] = ()
 
 
 def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -> Manifest:
@@ -70,28 +86,87 @@ def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -
 
 
 def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
-    """Select, split and plan; raises `UsageError` where the photos do not serve the recipe."""
-    chosen = manifest.where(**recipe.photos.where)
-    counts = Counter(record.camera for record in chosen.photos)
-    kept = [r for r in chosen.photos if counts[r.camera] >= recipe.photos.min_photos]
-    if not kept:
-        raise UsageError(
-            f"None of the {len(manifest.photos)} photos is left by the recipe's [photos]. "
-            "Loosen 'where' or 'min_photos'."
-        )
-    chosen = Manifest(photos=tuple(kept), root=manifest.root)
+    """Select, split and plan; raises `UsageError` where the photos do not serve the recipe.
+
+    There is one split for all legs, of all photos that the recipe takes: what tests one leg
+    trains none.
+    """
+    chosen = _select(manifest, recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
         chosen, by.by, recipe.seed, tune=by.tune, test=by.test, test_devices=by.test_devices
     )
-    tasks = {name: _task(leg, chosen) for name, leg in recipe.legs.items()}
-    plans = {
-        name: plan_patches(
-            chosen, split, patch_settings(recipe, recipe.legs[name], task), parts=TAUGHT
+    tasks: dict[str, Task] = {}
+    plans: dict[str, PatchPlan] = {}
+    notes: list[str] = []
+    for name, leg in recipe.legs.items():
+        try:
+            own = _select(chosen, leg, f"[legs.{name}]")
+            tasks[name] = _task(leg, own)
+            settings = patch_settings(recipe, leg, tasks[name])
+            plans[name] = plan_patches(own, split, settings, parts=TAUGHT)
+        except UsageError as error:
+            raise UsageError(f"Leg {name!r}: {error}") from None
+        _require_a_batch(name, _training_patches(plans[name]), leg.batch_size)
+        notes += _untested(name, tasks[name], own, split)
+    patches = {name: _training_patches(plan) for name, plan in plans.items()}
+    notes += _repeated(patches, {name: leg.batch_size for name, leg in recipe.legs.items()})
+    return Experiment(recipe, chosen, split, tasks, plans, tuple(notes))
+
+
+def _select(manifest: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
+    """The photos that a part of a recipe takes: by columns, then by photos of the camera model."""
+    chosen = manifest.where(**choice.where)
+    counts = Counter(record.camera for record in chosen.photos)
+    kept = tuple(r for r in chosen.photos if counts[r.camera] >= choice.min_photos)
+    if not kept:
+        raise UsageError(
+            f"None of the {len(manifest.photos)} photos is left by the recipe's {where}. "
+            "Loosen 'where' or 'min_photos'."
         )
-        for name, task in tasks.items()
-    }
-    return Experiment(recipe, chosen, split, tasks, plans)
+    return replace(manifest, photos=kept)
+
+
+def _training_patches(plan: PatchPlan) -> int:
+    return int(plan.count("train").sum())
+
+
+def _require_a_batch(name: str, patches: int, batch_size: int) -> None:
+    if patches < batch_size:
+        raise UsageError(
+            f"The leg {name!r} has {patches} training patches, fewer than its batch of "
+            f"{batch_size}. Use more photos, or a smaller batch_size."
+        )
+
+
+def _untested(leg: str, task: Task, photos: Manifest, split: Split) -> Iterator[str]:
+    """A note where no photo of a class is in the test part."""
+    if task.label == T_A.label:
+        return
+    tested = {label_of(r, task.label) for r in photos.photos if split.part.get(r.id) == "test"}
+    missing = [name for name in task.classes if name not in tested]
+    if missing:
+        yield (
+            f"Leg {leg!r}: the test part has no photo of {len(missing)} of its "
+            f"{len(task.classes)} classes ({missing[0]}{', ...' if missing[1:] else ''})."
+        )
+
+
+def passes_per_epoch(patches: Mapping[str, int], batch: Mapping[str, int]) -> dict[str, float]:
+    """How often each leg (name -> training patches, batch size) shows its patches in an epoch."""
+    steps = max(-(-count // batch[leg]) for leg, count in patches.items())
+    return {leg: steps * batch[leg] / count for leg, count in patches.items()}
+
+
+def _repeated(patches: Mapping[str, int], batch: Mapping[str, int]) -> Iterator[str]:
+    """A note on each leg that repeats its patches more than `MOST_REPEATS` times an epoch."""
+    for leg, passes in passes_per_epoch(patches, batch).items():
+        if passes > 1 + MOST_REPEATS:
+            yield (
+                f"Leg {leg!r} shows its {patches[leg]} patches {passes:.1f} times an epoch, for "
+                f"another leg takes longer. A batch_size of {max(2, round(batch[leg] / passes))} "
+                "comes closest to once."
+            )
 
 
 def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
@@ -118,44 +193,70 @@ def train_recipe(
     resume: bool = False,
     backbone: Backbone | None = None,
     allow_leaks: bool = False,
+    trunk: Run | None = None,
 ) -> Run:
     """Train what `recipe` says and leave the run in `out / recipe.name`.
 
     Patch stores go to `out / "stores"` and are shared by recipes that cut the same patches. A
     finished run of the same choices and data is returned as it is. An unfinished one goes on
     with `resume`; without, it is a `UsageError`. So are leaks between the parts of the split
-    (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them.
+    (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them. `trunk` takes
+    the place of the recipe's `trunk_from` (which starts from the working folder here): its stages
+    up to `share_depth` stay as they are, and what is above them is trained anew.
     """
     folder = out / recipe.name
+    trunk = trunk or open_trunk(recipe, Path())
+    check_trunk(recipe, trunk)
     experiment = prepare(recipe, manifest)
-    function = backbone or BACKBONES.get(recipe.network.backbone)
+    network = _network(experiment, backbone, trunk)
+    leaks = check_leaks(
+        experiment.manifest, experiment.split, out / "stores",
+        taught=trunk.split if trunk else None, test_devices=recipe.split.test_devices,
+        allowed=allow_leaks,
+    )  # fmt: skip
+    with locked(folder):
+        return _train_in(folder, experiment, network, trunk, leaks, out / "stores", resume)
+
+
+def _network(experiment: Experiment, backbone: Backbone | None, trunk: Run | None) -> Network:
+    """The network before its training: new, but for a trunk that is taken over."""
+    recipe, choice = experiment.recipe, experiment.recipe.network
+    function = backbone or BACKBONES.get(choice.backbone)
     if function is None:
         raise UsageError(
-            f"There is no backbone {recipe.network.backbone!r}. Choose {', '.join(BACKBONES)}, or "
+            f"There is no backbone {choice.backbone!r}. Choose {', '.join(BACKBONES)}, or "
             "pass a function from Python."
         )
-    leaks = check_leaks(experiment.manifest, experiment.split, out / "stores", allowed=allow_leaks)
-    with locked(folder):
-        return _train_in(folder, experiment, function, out / "stores", resume, leaks)
+    network = build_network(
+        function,
+        {name: len(task.classes) for name, task in experiment.tasks.items()},
+        patch_size=choice.patch_size,
+        channels=choice.channels,
+        preset=choice.preset,
+        share_depth=choice.share_depth,
+        seed=recipe.seed,
+    )
+    if trunk is not None:
+        take_trunk(network, trunk, function)
+    return network
 
 
 def _train_in(
     folder: Path,
     experiment: Experiment,
-    function: Backbone,
+    network: Network,
+    trunk: Run | None,
+    leaks: list[Leak],
     stores: Path,
     resume: bool,
-    leaks: list[Leak],
 ) -> Run:
     recipe = experiment.recipe
-    legs = [
-        _leg(name, experiment.plans[name], recipe.legs[name].batch_size, stores)
-        for name in recipe.legs
-    ]
-    data = {leg.name: leg.store.hash for leg in legs}
+    data = {name: _store(name, plan, stores) for name, plan in experiment.plans.items()}
+    legs = [_leg(name, store, recipe.legs[name]) for name, store in data.items()]
     plan = hash_of({
-        "recipe": recipe.model_dump(mode="json"),
-        "data": data,
+        "recipe": recipe.model_dump(mode="json", exclude={"network": {"trunk_from"}}),
+        "trunk": trunk.hash if trunk else None,
+        "data": {name: store.hash for name, store in data.items()},
         "split": experiment.split.hash,
         "threads": torch.get_num_threads(),
         "bfloat16": computes_bfloat16(),
@@ -172,47 +273,75 @@ def _train_in(
         raise UsageError(
             f"{folder} holds an unfinished training. Go on with --resume, or remove the folder."
         )
-    network = build_network(
-        function,
-        {name: len(task.classes) for name, task in experiment.tasks.items()},
-        patch_size=recipe.network.patch_size,
-        channels=recipe.network.channels,
-        preset=recipe.network.preset,
-        seed=recipe.seed,
-    )
-    done = train(
-        network, legs, recipe.training, folder,
-        plan=plan, preset=recipe.network.preset, seed=recipe.seed,
-    )  # fmt: skip
+    for note in experiment.notes:
+        say(note)
     provenance = {
         "plan": plan,
         "seed": recipe.seed,
         "classes": {name: list(task.classes) for name, task in experiment.tasks.items()},
-        "share_depth": None,
-        "data": data,
+        "share_depth": recipe.network.share_depth,
+        "data": {name: store.hash for name, store in data.items()},
         "manifest": experiment.manifest.hash,
         "split": experiment.split.hash,
         "leaks": [vars(leak) for leak in leaks],
-        "patches": {leg.name: leg.store.facts["count"] for leg in legs},
-        "skipped": {leg.name: leg.store.facts["skipped"] for leg in legs},
-        "seconds": round(done.seconds, 1),
+        "patches": {name: store.facts["count"] for name, store in data.items()},
+        "passes": passes_per_epoch(
+            {leg.name: len(leg.train) for leg in legs}, {leg.name: leg.batch_size for leg in legs}
+        ),
+        "skipped": {name: store.facts["skipped"] for name, store in data.items()},
+        "notes": list(experiment.notes),
         "machine": machine(),
     }
-    run = write_run(folder, recipe, network, done.metrics, provenance, _split_facts(experiment))
+    trained = network
+    if trunk is not None:
+        output = _trunk_output(network, data, recipe, trunk, stores)
+        if output is not None:
+            legs = [replace(leg, store=output) for leg in legs]
+            trained = network.above_trunk()
+        stored = output.hash if output else None
+        provenance["trunk"] = {"run": trunk.name, "hash": trunk.hash, "stored": stored}
+        # The same plan in another way gives the same head only within rounding.
+        plan = hash_of([plan, stored])
+    done = train(
+        trained, legs, recipe.training, folder,
+        plan=plan, preset=recipe.network.preset, seed=recipe.seed,
+    )  # fmt: skip
+    provenance["seconds"] = round(done.seconds, 1)
+    facts = with_taught(_split_facts(experiment), trunk)
+    run = write_run(folder, recipe, network, done.metrics, provenance, facts)
     shutil.rmtree(folder / "checkpoint")
     return run
 
 
-def _leg(name: str, plan: PatchPlan, batch_size: int, stores: Path) -> Leg:
+def _trunk_output(
+    network: Network, data: Mapping[str, PatchStore], recipe: Recipe, trunk: Run, stores: Path
+) -> TrunkOutput | None:
+    (store,) = data.values()
+    training = recipe.training
+    return store_trunk_output(
+        network,
+        store,
+        {
+            "trunk": trunk.hash,
+            "depth": recipe.network.share_depth,
+            "bfloat16": takes_bfloat16(training.precision),
+        },
+        stores,
+        accelerator(training.precision),
+        training.trunk_store_gb,
+    )
+
+
+def _store(name: str, plan: PatchPlan, stores: Path) -> PatchStore:
     store = build_store(plan, stores / f"{name}-{plan.hash[:12]}")
     store.verify()
+    return store
+
+
+def _leg(name: str, store: PatchStore, choice: LegChoice) -> Leg:
     train_rows = store.rows("train")
-    if len(train_rows) < batch_size:
-        raise UsageError(
-            f"The leg {name!r} has {len(train_rows)} training patches, fewer than its batch of "
-            f"{batch_size}. Use more photos, or a smaller batch_size."
-        )
-    return Leg(name, store, train_rows, store.rows("tune"), batch_size)
+    _require_a_batch(name, len(train_rows), choice.batch_size)
+    return Leg(name, store, train_rows, store.rows("tune"), choice.batch_size, choice.weight)
 
 
 def _task(leg: LegChoice, manifest: Manifest) -> Task:
@@ -236,7 +365,7 @@ def _task(leg: LegChoice, manifest: Manifest) -> Task:
 def _split_facts(experiment: Experiment) -> dict[str, Any]:
     """What a later test must know: each photo's part by hash, and what training has seen."""
     split, photos = experiment.split, experiment.manifest.photos
-    trained = [r for r in photos if split.part.get(r.id) in ("train", "tune")]
+    trained = [r for r in photos if split.part.get(r.id) in TAUGHT]
     return {
         "version": 1,
         "by": split.by,
@@ -246,4 +375,5 @@ def _split_facts(experiment: Experiment) -> dict[str, Any]:
         "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},
         "devices": sorted({r.device_id for r in trained}),
         "scenes": sorted({r.scene for r in trained if r.scene}),
+        "bursts": sorted({r.burst for r in trained if r.burst}),
     }

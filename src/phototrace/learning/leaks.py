@@ -15,6 +15,8 @@ from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import shown
 from phototrace.photos.splits import Split
 
+TAUGHT = ("train", "tune")
+"""The parts that a training opens; the test part is left to the evaluation."""
 VERSION = 1  # goes up when the same photos and split come to give other leaks
 
 
@@ -24,6 +26,7 @@ def check_leaks(
     stores: Path,
     *,
     taught: Mapping[str, Any] | None = None,
+    test_devices: Sequence[str] = (),
     allowed: bool = False,
 ) -> list[Leak]:
     """The leaks between the parts of a split that all tasks of one network share.
@@ -36,13 +39,14 @@ def check_leaks(
         split: Their parts.
         stores: Folder of patch stores.
         taught: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
+        test_devices: Devices that test whatever the split is by.
         allowed: Return leaks instead of raising.
 
     Raises:
         UsageError: There are leaks, and they are not `allowed`.
     """
     leaks = _known_or_found(manifest, split, stores)
-    leaks += trunk_leaks(manifest, split, taught) if taught else []
+    leaks += trunk_leaks(manifest, split, taught, test_devices) if taught else []
     if leaks and not allowed:
         counts = Counter(leak.kind for leak in leaks)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -53,7 +57,12 @@ def check_leaks(
     return leaks
 
 
-def trunk_leaks(manifest: Manifest, split: Split, taught: Mapping[str, Any]) -> list[Leak]:
+def trunk_leaks(
+    manifest: Manifest,
+    split: Split,
+    taught: Mapping[str, Any],
+    test_devices: Sequence[str] = (),
+) -> list[Leak]:
     """The leaks between photos that test here and photos that taught a trunk taken over.
 
     Photos of another training are known by their hashes alone, so the same photo saved again is
@@ -63,14 +72,20 @@ def trunk_leaks(manifest: Manifest, split: Split, taught: Mapping[str, Any]) -> 
         manifest: The photos of this training.
         split: Their parts.
         taught: `Run.split` of the run that the trunk is from.
+        test_devices: Devices that test whatever the split is by, and so must be new to the trunk.
     """
     leaks = []
     tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
     device, scene = "device" in split.by, "scene" in split.by
+    known = {p.burst for p in manifest.photos if taught["part"].get(p.sha256) in TAUGHT}
+    bursts = {*known, *taught.get("bursts", ())} - {""}
     for photo in tests:
-        if taught["part"].get(photo.sha256) in ("train", "tune"):
+        kept_out = device or photo.device_id in test_devices
+        if taught["part"].get(photo.sha256) in TAUGHT:
             kind = "same file"
-        elif device and photo.device and photo.device_id in taught["devices"]:
+        elif photo.burst in bursts:
+            kind = "same burst"
+        elif kept_out and photo.device and photo.device_id in taught["devices"]:
             kind = "same device"
         elif scene and photo.scene and photo.scene in taught["scenes"]:
             kind = "same scene"

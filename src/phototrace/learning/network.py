@@ -6,7 +6,9 @@ names are the share depths. Its last stage is called `output` and is made for a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import sqrt
 from typing import Protocol
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from phototrace.errors import UsageError
+from phototrace.learning.normalising import per_leg
 
 Stages = dict[str, nn.Module]
 
@@ -157,28 +160,86 @@ class Network(nn.Module):
     Args:
         trunk: Named stages up to and including the share depth.
         heads: Leg name -> named stages above the share depth, ending in scores.
+
+    Attributes:
+        frozen: Whether the trunk stays as it is: in eval mode, without gradients or projection.
     """
 
     def __init__(self, trunk: Mapping[str, nn.Module], heads: Mapping[str, Stages]) -> None:
         super().__init__()
+        self.frozen = False
         self.trunk = nn.ModuleDict(trunk)
         self.heads = nn.ModuleDict({leg: nn.ModuleDict(stages) for leg, stages in heads.items()})
 
     def forward(self, patches: Tensor, leg: str) -> Tensor:
         """Scores `(n, classes)` before softmax, of `(n, c, h, w)` patches with values 0..255."""
+        return self._head(self.shared(patches), leg)
+
+    def shared(self, patches: Tensor) -> Tensor:
+        """What the trunk gives for `(n, c, h, w)` patches: the output of the share depth."""
         x = patches
         for stage in self.trunk.values():
             x = stage(x)
+        return x
+
+    def _head(self, x: Tensor, leg: str) -> Tensor:
         head = self.heads[leg]
         assert isinstance(head, nn.ModuleDict)
         for stage in head.values():
             x = stage(x)
         return x
 
+    def joint(
+        self, patches: Mapping[str, Tensor], weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Scores of every leg, its batches through the trunk as one (paper Sec. 4.2).
+
+        Every shared batch norm takes its statistics leg by leg. Backwards, `weights` (lambda_t of
+        Eq. 6, 1 where none is given) scales what a leg sends into the trunk; heads are not scaled.
+
+        Args:
+            patches: Leg name -> `(n, c, h, w)` with values 0..255.
+            weights: Leg name -> lambda_t.
+        """
+        if len(patches) == 1:
+            return {leg: self(x, leg) for leg, x in patches.items()}
+        sizes = [len(x) for x in patches.values()]
+        with per_leg(self.trunk, sizes):
+            shared = self.shared(torch.cat(list(patches.values())))
+        scores = {}
+        for leg, rows in zip(patches, torch.split(shared, sizes), strict=True):
+            weight = weights.get(leg, 1.0)
+            if weight != 1 and rows.requires_grad:
+                # Exact: up to here each row belongs to one leg, and backpropagation is linear.
+                rows.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
+            scores[leg] = self._head(rows, leg)
+        return scores
+
+    def freeze_trunk_(self) -> Network:
+        """Keep the trunk as it is from here on, whatever is trained above it (paper Sec. 4.1)."""
+        self.frozen = True
+        self.trunk.requires_grad_(False).eval()
+        return self
+
+    def above_trunk(self) -> Network:
+        """The heads alone, on the same weights: it takes the trunk's output for patches."""
+        heads = {leg: dict(head.items()) for leg, head in self.heads.items()}  # type: ignore[operator]
+        return Network({}, heads)
+
+    def train(self, mode: bool = True) -> Network:
+        """As any module, but a frozen trunk stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
+        return self
+
     @torch.no_grad()
     def project_(self) -> None:
-        """Apply every stage's constraint; the loop calls this after each optimiser step."""
-        for module in self.modules():
+        """Apply every stage's constraint; the loop calls this after each optimiser step.
+
+        A frozen trunk is left alone: to divide once more would move it by rounding.
+        """
+        for module in (self.heads if self.frozen else self).modules():
             if module is not self and callable(project := getattr(module, "project_", None)):
                 project()
 
@@ -206,12 +267,19 @@ def build_network(
         }
     names = list(next(iter(made.values())))
     depth = names[-2] if share_depth is None else share_depth
-    if depth not in names[:-1]:
-        raise UsageError(
-            f"There is no share depth {depth!r}. Choose among {', '.join(names[:-1])}."
-        )
+    check_share_depth(depth, names)
     cut = names.index(depth) + 1
     first = next(iter(made.values()))
     trunk = {name: first[name] for name in names[:cut]}
     heads = {leg: {name: stages[name] for name in names[cut:]} for leg, stages in made.items()}
     return Network(trunk, heads)
+
+
+def check_share_depth(depth: str, stages: Sequence[str]) -> None:
+    """Raise `UsageError` unless `depth` is one of the stages below the last."""
+    if depth not in stages[:-1]:
+        near = difflib.get_close_matches(depth, stages[:-1], n=1, cutoff=0.5)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"There is no share depth {depth!r}.{meant} Choose among {', '.join(stages[:-1])}."
+        )

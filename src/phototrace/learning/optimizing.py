@@ -6,6 +6,7 @@ from math import cos, pi
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from phototrace.learning.network import Network
 from phototrace.learning.recipe import TrainingChoice
@@ -26,7 +27,7 @@ def make_optimizer(network: Network, choice: TrainingChoice, preset: str) -> tor
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 groups["norms"].append(parameter)
             else:
                 groups["biases" if name == "bias" else "weights"].append(parameter)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from phototrace.errors import UsageError
 
@@ -56,12 +56,23 @@ class SplitChoice(_Part):
 
 
 class NetworkChoice(_Part):
-    """The backbone by name, the patches it takes, and a preset (`modern` or `caffe`)."""
+    """The network, and what of it is shared.
+
+    Attributes:
+        backbone: By name.
+        patch_size, channels: The patches it takes.
+        preset: `modern` or `caffe`.
+        share_depth: The last stage that legs share, or that a transfer takes over.
+        trunk_from: Folder of the run whose stages up to `share_depth` are taken over and kept as
+            they are (transfer learning), relative to the recipe.
+    """
 
     backbone: str = "mislnet"
     patch_size: int = Field(default=256, ge=64, multiple_of=32)
     channels: Literal["green", "rgb"] = "green"
     preset: Literal["modern", "caffe"] = "modern"
+    share_depth: str | None = None
+    trunk_from: str | None = None
 
 
 class LegChoice(_Part):
@@ -70,20 +81,26 @@ class LegChoice(_Part):
     Attributes:
         task: `manipulation` or `camera`.
         classes: Class names in order; empty takes all operations, or all cameras of the photos.
+        where: Manifest columns and the values kept, among the photos of the recipe.
+        min_photos: Camera models with fewer of these photos are left out.
         blocks: `central` (nine central blocks) or `random` (non-overlapping).
         blocks_per_photo: For random blocks, the most from one photo; 0 takes all that fit.
         per_class: Patches of each class by part (`train`, `tune`, `test`).
         editing: For manipulation: `block`, `region`, or both.
         batch_size: Patches of this leg in one step.
+        weight: lambda_t of the paper's Eq. 6: how much this leg moves the stages that legs share.
     """
 
     task: Literal["manipulation", "camera"]
     classes: list[str] = []
+    where: dict[str, list[str]] = {}
+    min_photos: int = Field(default=1, ge=1)
     blocks: Literal["central", "random"] = "central"
     blocks_per_photo: int = Field(default=0, ge=0)
     per_class: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
     editing: list[Literal["block", "region"]] = ["block"]
     batch_size: int = Field(default=40, ge=2)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @field_validator("editing")
     @classmethod
@@ -103,6 +120,8 @@ class TrainingChoice(_Part):
         weight_decay: Of weights; biases and batch-norm have none.
         epochs: Passes over the longest leg.
         precision: `auto` takes bfloat16 autocast where the processor computes in it.
+        trunk_store_gb: In a transfer, the frozen trunk's output is stored once, and only the head
+            trains, where it takes no more than this many gigabytes; else the trunk runs each epoch.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -113,6 +132,7 @@ class TrainingChoice(_Part):
     halve_every: int = Field(default=3, ge=1)
     epochs: int = Field(default=30, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    trunk_store_gb: float = Field(default=8.0, ge=0)
 
 
 class Recipe(_Part):
@@ -124,8 +144,25 @@ class Recipe(_Part):
     photos: Photos = Photos()
     split: SplitChoice = SplitChoice()
     network: NetworkChoice = NetworkChoice()
-    legs: dict[Name, LegChoice] = Field(min_length=1, max_length=1)
+    legs: dict[Name, LegChoice] = Field(min_length=1)
     training: TrainingChoice = TrainingChoice()
+
+    @model_validator(mode="after")
+    def _legs_and_depth_agree(self) -> Recipe:
+        depth, trunk = self.network.share_depth, self.network.trunk_from
+        if len(self.legs) > 1 and trunk is not None:
+            raise ValueError(
+                "'network.trunk_from' is for one leg: above a trunk that stays as it is, legs have "
+                "nothing in common. Write a recipe for each."
+            )
+        if len(self.legs) > 1 and depth is None:
+            raise ValueError("'network.share_depth' is missing: the last stage that legs share.")
+        if trunk is not None and depth is None:
+            raise ValueError("'network.share_depth' is missing: the last stage to take over.")
+        for name, leg in self.legs.items():
+            if len(self.legs) == 1 and leg.weight != 1:
+                raise ValueError(f"'legs.{name}.weight' weighs a leg against others: name two.")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -161,6 +198,8 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     key = ".".join(place)
+    if not place:
+        return str(first["ctx"]["error"]) if "ctx" in first else f"{first['msg']}."
     if first["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from phototrace.errors import PhototraceError
-from phototrace.learning.batches import Batch, Leg, batches, read_batch, steps_per_epoch
+from phototrace.learning.batches import Batch, Leg, Source, batches, read_batch, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from phototrace.learning.network import Network
 from phototrace.learning.optimizing import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.recipe import TrainingChoice
-from phototrace.patches.store import PatchStore
 from phototrace.progress import progress as show_progress
 
 CHECKPOINT_SECONDS = 60.0
@@ -51,12 +50,17 @@ def accelerator(precision: str = "auto") -> Accelerator:
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
+    bfloat16 = takes_bfloat16(precision)
     name = "cuda" if torch.cuda.is_available() else "cpu"
     fabric: Accelerator = Fabric(
         accelerator=name, devices=1, precision="bf16-mixed" if bfloat16 else "32-true"
     )
     return fabric
+
+
+def takes_bfloat16(precision: str) -> bool:
+    """Whether a recipe's `precision` means bfloat16 autocast on this machine."""
+    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
 
 
 def computes_bfloat16() -> bool:
@@ -88,6 +92,7 @@ def train(
     place(network, machine.device)
     optimizer = make_optimizer(network, choice, preset)
     state = load_checkpoint(folder / "checkpoint", plan, network, optimizer) or Progress()
+    weights = {leg.name: leg.weight for leg in legs}
     per_epoch = steps_per_epoch(legs)
     total = per_epoch * choice.epochs
     log = _open_log(folder / "tensorboard", state.step)
@@ -106,7 +111,7 @@ def train(
     ):
         rate = learning_rate(choice, state.step, per_epoch)
         set_learning_rate(optimizer, rate)
-        step(network, optimizer, batch, machine, state, folder)
+        step(network, optimizer, batch, machine, state, folder, weights)
         clock.tick()
         if state.step % LOG_STEPS == 0:
             _log_step(log, state, rate)
@@ -127,19 +132,24 @@ def step(
     machine: Accelerator,
     state: Progress,
     folder: Path,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
-    """One optimiser step on the sum of the legs' mean losses, then the projection."""
+    """One optimiser step on the sum of the legs' mean losses, then the projection.
+
+    `weights` holds each leg's lambda_t (Eq. 6), which scales its gradient in the trunk alone.
+    """
     network.train()
     optimizer.zero_grad(set_to_none=True)
+    inputs = {leg: to_input(patches, machine.device) for leg, (patches, _) in batch.items()}
+    with machine.autocast():
+        scores = network.joint(inputs, weights or {})
     total = torch.zeros((), device=machine.device)
-    for leg, (patches, labels) in batch.items():
-        with machine.autocast():
-            scores = network(to_input(patches, machine.device), leg)
+    for leg, (_, labels) in batch.items():
         labels = labels.to(machine.device)
-        loss = F.cross_entropy(scores.float(), labels)
+        loss = mean_loss(scores[leg], labels)
         total = total + loss
         state.loss[leg] = state.loss.get(leg, 0.0) + loss.item() * len(labels)
-        right = int((scores.argmax(1) == labels).sum())
+        right = int((scores[leg].argmax(1) == labels).sum())
         state.correct[leg] = state.correct.get(leg, 0) + right
         state.seen[leg] = state.seen.get(leg, 0) + len(labels)
     if not bool(torch.isfinite(total)):
@@ -153,8 +163,15 @@ def step(
     state.step += 1
 
 
+def mean_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """L_t: cross-entropy, the mean over one leg's batch, in float32 or better."""
+    return F.cross_entropy(scores.to(torch.promote_types(scores.dtype, torch.float32)), labels)
+
+
 def to_input(patches: Tensor, device: torch.device) -> Tensor:
     """Uint8 patches `(n, c, h, w)` as float32 with values 0..255, channels last in memory."""
+    if patches.ndim != 4:  # what a trunk gave above its convolutions
+        return patches.to(device)
     return patches.to(device, torch.float32, memory_format=torch.channels_last)
 
 
@@ -166,7 +183,7 @@ def place(network: Network, device: torch.device) -> Network:
 @torch.inference_mode()
 def predict_proba(
     network: Network,
-    store: PatchStore,
+    store: Source,
     rows: NDArray[np.int64],
     leg: str,
     machine: Accelerator,

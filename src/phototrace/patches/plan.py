@@ -186,6 +186,11 @@ def _blocks_of_part(
     available = {name: sum(map(len, of_class.values())) for name, of_class in by_class.items()}
     if settings.balanced:
         for name, count in available.items():
+            if not by_class[name]:
+                raise UsageError(
+                    f"The {part} part has no photo of {name}. Add photos of it, leave the class "
+                    "out, or split otherwise."
+                )
             _require(count, part, name, len(small), settings.size)
     fewest = min(available.values())
     number = PARTS.index(part)

@@ -8,7 +8,7 @@ A store is a folder: `patches-00000.npy` and on (uint8, `(n, size, size[, 3])`, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,16 +128,30 @@ class PatchStore:
         depth = (3,) if self.channels == "rgb" else ()
         shape = (self.size, self.size, *depth)
         patches = np.empty((len(rows), *shape), dtype=np.uint8)
-        flat = patches.reshape(len(rows), int(np.prod(shape)))
-        shards, offsets = self._place[0][rows], self._place[1][rows]
-        for shard in np.unique(shards):
-            with (self.folder / shard_name(int(shard))).open("rb", buffering=0) as file:
-                start = _data_start(file)
-                for i in np.flatnonzero(shards == shard):
-                    file.seek(start + int(offsets[i]) * flat.shape[1])
-                    if file.readinto(memoryview(flat[i])) != flat.shape[1]:
-                        raise DamagedError(f"{file.name} is too short. Build the store anew.")
+        names = [shard_name(number) for number in self._place[0][rows]]
+        read_rows(self.folder, names, self._place[1][rows], patches)
         return patches
+
+
+def read_rows(
+    folder: Path, names: Sequence[str], offsets: NDArray[np.int64], into: NDArray[Any]
+) -> None:
+    """Fill `into`, `(n, ...)` in C order, with rows of .npy shards: file and row number of each.
+
+    Raises `DamagedError` where a shard is too short, or of another type than `into`.
+    """
+    flat = into.reshape(len(into), int(np.prod(into.shape[1:])))
+    length = flat.shape[1] * flat.itemsize
+    wanted: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        wanted.setdefault(name, []).append(i)
+    for name, numbers in wanted.items():
+        with (folder / name).open("rb", buffering=0) as file:
+            start = _data_start(file, into.dtype)
+            for i in numbers:
+                file.seek(start + int(offsets[i]) * length)
+                if file.readinto(memoryview(flat[i]).cast("B")) != length:
+                    raise DamagedError(f"{file.name} is too short. Build it anew.")
 
 
 def find_store(folder: Path, plan_hash: str) -> PatchStore | None:
@@ -148,11 +162,11 @@ def find_store(folder: Path, plan_hash: str) -> PatchStore | None:
     return store if store.facts.get("plan") == plan_hash else None
 
 
-def _data_start(file: Any) -> int:
+def _data_start(file: Any, wanted: np.dtype[Any]) -> int:
     """Position of the first element in an .npy file (its header is never trusted further)."""
     if np.lib.format.read_magic(file) != (1, 0):
         raise DamagedError(f"{file.name} is not of the form phototrace writes. Build it anew.")
     _, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran or dtype != np.uint8:
-        raise DamagedError(f"{file.name} does not hold uint8 patches. Build the store anew.")
+    if fortran or dtype != wanted:
+        raise DamagedError(f"{file.name} does not hold {wanted} values. Build it anew.")
     return int(file.tell())

@@ -1,0 +1,110 @@
+"""How fast two legs train together, beside two literal networks (paper Sec. 4.2).
+
+    python benchmarks/multitask_speed.py [--size 128] [--batch 40] [--steps 10] [--depth fc2]
+
+All train MISLnet for two tasks on the same random patches, in turns, step by step. "Literal" is
+`literal.py`: a network a task, gradients summed, normalisation averaged. It runs plainly (float32,
+channels first), and again in the arithmetic and memory order that ours has, so that what the one
+network brings can be told from what the arithmetic brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from literal import Batch, LiteralNetworks
+from phototrace.learning import training
+from phototrace.learning.checkpoint import Progress
+from phototrace.learning.network import Network, build_network, mislnet
+from phototrace.learning.optimizing import make_optimizer
+from phototrace.learning.recipe import TrainingChoice
+
+CLASSES = {"a": 6, "b": 20}
+RATE = 1e-3
+
+
+def literal_networks(network: Network) -> LiteralNetworks:
+    """Separate networks that start as ours does."""
+    parts = {
+        leg: {**dict(network.trunk.items()), **dict(head.items())}  # type: ignore[operator]
+        for leg, head in network.heads.items()
+    }
+    weights = dict.fromkeys(CLASSES, 1.0)
+    return LiteralNetworks(copy.deepcopy(parts), list(network.trunk), weights)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--depth", default="fc2")
+    asked = parser.parse_args()
+    machine = training.accelerator()
+    ours = build_network(mislnet, CLASSES, patch_size=asked.size, share_depth=asked.depth)
+    plain, alike = literal_networks(ours), literal_networks(ours)
+    training.place(ours, machine.device)
+    for network in alike.networks.values():
+        network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(ours, TrainingChoice(learning_rate=RATE), "modern")
+    generator = torch.Generator().manual_seed(0)
+    shape = (asked.batch, 1, asked.size, asked.size)
+
+    def drawn(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        patches = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+        return patches, torch.randint(classes, (asked.batch,), generator=generator)
+
+    def our_step(batch: Batch) -> None:
+        training.step(ours, optimizer, dict(batch), machine, Progress(), Path())
+
+    def plain_step(batch: Batch) -> None:
+        plain.step({leg: (x.float(), y) for leg, (x, y) in batch.items()}, RATE)
+
+    def alike_step(batch: Batch) -> None:
+        placed = {
+            leg: (training.to_input(x, machine.device), y.to(machine.device))
+            for leg, (x, y) in batch.items()
+        }
+        alike.step(placed, RATE, machine.autocast)
+
+    steps = {"plain": plain_step, "alike": alike_step, "ours": our_step}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(asked.steps + 2):
+        batch = {leg: drawn(classes) for leg, classes in CLASSES.items()}
+        order = list(steps) if number % 2 else list(reversed(steps))
+        for name in order:
+            taken = _seconds(lambda name=name, batch=batch: steps[name](batch))  # type: ignore[misc]
+            if number >= 2:
+                times[name].append(taken)
+    patches = asked.batch * len(CLASSES)
+    arithmetic = "bfloat16" if training.computes_bfloat16() else "float32"
+    print(f"{asked.size} px, {' + '.join([str(asked.batch)] * 2)}, share depth {asked.depth}, "
+          f"{torch.get_num_threads()} threads, {machine.device}")  # fmt: skip
+    for name, words in (
+        ("plain", "literal networks, float32, channels first"),
+        ("alike", f"literal networks, {arithmetic}, channels last"),
+        ("ours", f"one network, {arithmetic}, channels last"),
+    ):
+        print(f"{words:48} {patches / median(times[name]):8.1f} patches/s")
+    for name in ("plain", "alike"):
+        ratios = [a / b for a, b in zip(times[name], times["ours"], strict=True)]
+        print(f"ours against {name}, step by step: {median(ratios):.2f} "
+              f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

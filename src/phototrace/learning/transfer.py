@@ -1,0 +1,87 @@
+"""Transfer learning (paper Sec. 4.1): the trunk of a finished run, kept as it is.
+
+A photo that taught the trunk has taught the new run as well: it must not test it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from phototrace.errors import UsageError
+from phototrace.learning.leaks import TAUGHT
+from phototrace.learning.network import Backbone, Network
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.run import Run
+
+
+def open_trunk(recipe: Recipe, beside: Path) -> Run | None:
+    """The run that `trunk_from` names, relative to the folder `beside`; None where none is named.
+
+    Raises `UsageError` where it is not there, `DamagedError` where it has changed.
+    """
+    named = recipe.network.trunk_from
+    return None if named is None else Run.open(beside / named)
+
+
+def check_trunk(recipe: Recipe, trunk: Run | None) -> None:
+    """Raise `UsageError` unless recipe and trunk go together."""
+    depth = recipe.network.share_depth
+    if trunk is None:
+        if depth is not None and len(recipe.legs) == 1:
+            raise UsageError(
+                f"{recipe.name} has a share_depth, but one leg and no trunk to share it with. Give "
+                "the run to take the trunk from (trunk_from, or --trunk), or a second leg."
+            )
+        return
+    if depth is None or len(recipe.legs) > 1:
+        raise UsageError(
+            f"{recipe.name} cannot take the trunk of {trunk.folder}: a transfer has one leg and a "
+            "share_depth."
+        )
+    for key in ("backbone", "patch_size", "channels"):
+        ours, theirs = (getattr(r.network, key) for r in (recipe, trunk.recipe))
+        if ours != theirs:
+            raise UsageError(
+                f"The run {trunk.folder} has {key} = {theirs!r}, the recipe {recipe.name} has "
+                f"{ours!r}. Give both the same, or take another run."
+            )
+
+
+def take_trunk(network: Network, trunk: Run, backbone: Backbone) -> None:
+    """Put the run's stages in place of `network`'s trunk, and freeze them.
+
+    Raises `UsageError` where the run's legs share fewer stages.
+    """
+    source = trunk.network(backbone)
+    stages: dict[str, nn.Module] = dict(source.trunk.items())
+    if len(source.heads) == 1:
+        (head,) = source.heads.values()
+        stages |= dict(head.items())  # type: ignore[operator]
+    wanted = list(network.trunk)
+    if wanted[-1] not in stages:
+        raise UsageError(
+            f"The legs of {trunk.folder} share their stages up to {list(stages)[-1]!r} only. "
+            f"Choose that share_depth or a lower one than {wanted[-1]!r}."
+        )
+    network.trunk = nn.ModuleDict({name: stages[name] for name in wanted})
+    network.freeze_trunk_()
+
+
+def with_taught(facts: Mapping[str, Any], trunk: Run | None) -> dict[str, Any]:
+    """Facts of a split (`split.json`) that also count what taught the trunk."""
+    if trunk is None:
+        return dict(facts)
+    seen = trunk.split
+    taught = {sha256: part for sha256, part in seen["part"].items() if part in TAUGHT}
+    return {
+        **facts,
+        "part": {**facts["part"], **taught},
+        **{
+            key: sorted({*facts[key], *seen.get(key, ())})
+            for key in ("devices", "scenes", "bursts")
+        },
+    }
