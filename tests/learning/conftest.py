@@ -46,7 +46,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             tiny, {"camera": 2}, patch_size=64, channels=channels, share_depth=share_depth,
             seed=seed,
         )  # fmt: skip
-        assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[union-attr, index]
+        assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[index]
         facts = {"classes": {"camera": ["A", "B"]}, "share_depth": share_depth}
         split = {"version": 1, "by": "photo", "seed": 0, "hash": "", "part": {}, "excluded": {}}
         return write_run(tmp_path / name, recipe, network, [], facts, split)

@@ -12,7 +12,6 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import phototrace as pt
 from phototrace.errors import DamagedError, UsageError
-from phototrace.learning import features as features_module
 from phototrace.learning.features import FeatureExtractor, Features
 from phototrace.learning.network import Network, build_network, mislnet
 from phototrace.patches.building import build_store
@@ -76,7 +75,7 @@ def test_any_stage_is_flattened(make_run: MakeRun, patches: Patches) -> None:
 
 def test_a_stage_above_the_share_depth_needs_the_leg(make_run: MakeRun, patches: Patches) -> None:
     run = make_run(share_depth="conv1")
-    with pytest.raises(UsageError, match="above the share depth.*name the leg, one of camera"):
+    with pytest.raises(UsageError, match=r"above the share depth.*name the leg, one of camera"):
         _extractor(run).fit()
     named = _extractor(run, leg="camera")
     expected = _by_hand(run.network(tiny), patches[:3], "constr", "conv1", "fc2")
@@ -89,9 +88,9 @@ def test_a_stage_above_the_share_depth_needs_the_leg(make_run: MakeRun, patches:
 
 def test_an_unknown_stage_leg_or_run_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run().folder
-    with pytest.raises(UsageError, match="no stage 'fc9'. Choose among constr, conv1, fc2, output"):
+    with pytest.raises(UsageError, match=r"no stage 'fc9'.* among constr, conv1, fc2, output"):
         FeatureExtractor.load(folder, stage="fc9", backbone=tiny)
-    with pytest.raises(UsageError, match="no leg 'x'. The legs: camera"):
+    with pytest.raises(UsageError, match=r"no leg 'x'\. The legs: camera"):
         FeatureExtractor.load(folder, leg="x", backbone=tiny)
     with pytest.raises(UsageError, match="There is no run"):
         FeatureExtractor.load(tmp_path / "nothing")
@@ -130,7 +129,9 @@ def test_no_patches_give_no_features(make_run: MakeRun, patches: Patches) -> Non
 def test_rows_of_features_still_know_their_source(make_run: MakeRun, patches: Patches) -> None:
     extractor = _extractor(make_run())
     found = extractor.transform(patches)
-    assert found[::2][np.arange(5)].source == extractor.source
+    some = found[::2][np.arange(5)]
+    assert isinstance(some, Features)
+    assert some.source == extractor.source
 
 
 def test_setting_another_run_changes_the_features(make_run: MakeRun, patches: Patches) -> None:
@@ -241,7 +242,7 @@ def test_changed_features_are_found(make_run: MakeRun, store: PatchStore, tmp_pa
     data = bytearray(path.read_bytes())
     data[-7] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(DamagedError, match="has changed.*computed anew"):
+    with pytest.raises(DamagedError, match=r"has changed.*computed anew"):
         extractor.transform_store(store, tmp_path / "kept")
 
 
@@ -270,8 +271,8 @@ def test_a_disk_too_small_is_noticed_before_any_work(
     make_run: MakeRun, store: PatchStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda folder: full)
-    with pytest.raises(UsageError, match="more than .* has room for"):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: full)
+    with pytest.raises(UsageError, match=r"more than .* has room for"):
         _extractor(make_run()).transform_store(store)
 
 

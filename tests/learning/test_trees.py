@@ -142,7 +142,7 @@ def test_only_closed_trees_have_a_form(inner: list[bool]) -> None:
     """
     flags = np.array(inner)
     feature = np.where(flags, 0, 255).astype(np.uint8)
-    arrays = {
+    arrays: Arrays = {
         "feature": feature,
         "threshold": np.zeros(int(flags.sum()), dtype=np.float32),
         "leaf": np.zeros(int((~flags).sum()), dtype=np.uint8),

@@ -39,7 +39,6 @@ def store_classifier(classifier: Any, path: Path) -> dict[str, Any]:
     elif type(classifier) is LogisticRegression:
         facts = {"kind": LOGISTIC}
         arrays = {"coef": classifier.coef_, "intercept": classifier.intercept_}
-        arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     else:
         raise UsageError(
             f"A {type(classifier).__name__} cannot be stored. Only ExtraTrees and "
@@ -93,7 +92,8 @@ def _logistic(
     rows = 1 if classes == 2 else classes
     shapes = {"coef": (rows, features), "intercept": (rows,)}
     if {name: array.shape for name, array in arrays.items()} != shapes or any(
-        array.dtype != np.float64 or not np.isfinite(array).all() for array in arrays.values()
+        array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all()
+        for array in arrays.values()
     ):
         raise DamagedError("The coefficients have a wrong form or are not finite.")
     made = LogisticRegression()

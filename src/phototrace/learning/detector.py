@@ -51,7 +51,10 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit the classifier on patches or features, and a label for each, `(n,)`."""
         values, labels = np.asanyarray(X), np.asarray(y)
         if labels.shape != values.shape[:1]:
-            raise UsageError(f"{len(values)} patches need as many labels, not {labels.shape}.")
+            raise UsageError(
+                f"Each patch needs a label: patches have the shape {values.shape}, labels "
+                f"{labels.shape}."
+            )
         if len(np.unique(labels)) < 2:
             raise UsageError("A detector needs patches of two classes or more to tell them apart.")
         features = self._features(values)
@@ -135,7 +138,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Features of patches, or the given features if they are the extractor's."""
         if given.ndim != 2:
             return np.asarray(self.extractor.transform(given))
-        source, wanted, width = getattr(given, "source", None), self.extractor.source, given.shape[1]
+        source, wanted = getattr(given, "source", None), self.extractor.source
+        width = given.shape[1]
         if source is not None and source != wanted:
             raise UsageError(
                 f"The detector takes {wanted}; these features are {source}. Make them anew."

@@ -156,8 +156,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         patches = self._checked(np.asarray(X))
         values = np.empty((len(patches), self.width), dtype=np.float32)
-        pieces = (patches[i : i + PREDICT_BATCH] for i in _starts(len(patches)))
-        for start, batch in zip(_starts(len(patches)), self._batches(pieces, len(patches))):
+        starts = _starts(len(patches))
+        pieces = (patches[i : i + PREDICT_BATCH] for i in starts)
+        for start, batch in zip(starts, self._batches(pieces, len(patches)), strict=True):
             values[start : start + len(batch)] = batch
         return self._marked(values)
 

@@ -187,7 +187,9 @@ class Network(nn.Module):
         heads = [self.heads[leg]] if leg is not None else list(self.heads.values())
         above = {name: module for head in heads for name, module in head.named_children()}
         if stage not in path | above:
-            raise UsageError(f"There is no stage {stage!r}. Choose among {', '.join(path | above)}.")
+            raise UsageError(
+                f"There is no stage {stage!r}. Choose among {', '.join(path | above)}."
+            )
         if stage not in path and leg is None:
             raise UsageError(
                 f"The stage {stage!r} lies above the share depth, where every leg has its own: "

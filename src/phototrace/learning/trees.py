@@ -82,7 +82,7 @@ class Forest:
         empty: then predictions end, and stay inside the arrays.
         """
         unsigned = [np.dtype(kind) for kind in UNSIGNED]
-        allowed = {
+        allowed: dict[str, tuple[int, list[np.dtype[Any]]]] = {
             "feature": (1, unsigned),
             "threshold": (1, [np.dtype(np.float32)]),
             "leaf": (1, unsigned),
@@ -108,7 +108,8 @@ class Forest:
 
     @cached_property
     def _inner(self) -> NDArray[np.bool_]:
-        return self.feature != np.iinfo(self.feature.dtype).max
+        inner: NDArray[np.bool_] = self.feature != np.iinfo(self.feature.dtype).max
+        return inner
 
     @cached_property
     def roots(self) -> NDArray[np.int64]:
@@ -236,7 +237,7 @@ class _Compactor:
 
     def _number(self, counts: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Numbers of the rows of `counts`. A pure leaf's is its class, whatever its size."""
-        numbers = counts.argmax(axis=1)
+        numbers: NDArray[np.int64] = counts.argmax(axis=1)
         for k in np.flatnonzero(np.count_nonzero(counts, axis=1) > 1):
             numbers[k] = self.numbers.setdefault(counts[k].tobytes(), len(self.numbers))
         return numbers
@@ -341,5 +342,5 @@ class ExtraTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The likeliest class of each row, `(n,)`."""
-        likeliest = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_)[likeliest]
+        named: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return named
