@@ -253,6 +253,12 @@ def test_a_tree_of_absurd_depth_is_refused(side: str) -> None:
             _load(chain(depth), 1, 1, 2)
 
 
+def test_no_tree_is_grown_deeper_than_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees_module, "MAX_DEPTH", 4)
+    grown = ExtraTrees(4).fit(*_data(400)).forest_
+    assert _load(grown.arrays())._depth() == 4
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_whatever_is_read_predicts_and_ends(good: Arrays, data: st.DataObject) -> None:

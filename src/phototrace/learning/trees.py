@@ -5,7 +5,7 @@ scikit-learn grows them; its own trees take about 220 bytes a node for 20 classe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ from phototrace.progress import progress
 MAX_DEPTH = 1000
 """No tree is grown or loaded deeper; ERT of real features are some 25 deep."""
 
-BLOCK_BYTES = 2 << 30
+BLOCK_BYTES = 3 << 30
 """What the trees of one block may take in scikit-learn's form before they are compacted."""
 
 ROWS_AT_ONCE, STEPS_AT_ONCE = 4096, 8192
@@ -245,15 +245,21 @@ class _Compactor:
     def forest(self) -> Forest:
         """The trees taken in so far."""
         counts = np.frombuffer(b"".join(self.numbers), dtype=np.uint32)
-        kind = np.result_type(*{leaf.dtype for leaf in self.leaf})
         return Forest(
-            feature=np.concatenate(self.feature),
-            threshold=np.concatenate(self.threshold),
-            leaf=np.concatenate(self.leaf, dtype=kind),
+            feature=_joined(self.feature),
+            threshold=_joined(self.threshold),
+            leaf=_joined(self.leaf),
             counts=_smallest(counts.reshape(-1, self.classes)),
             trees=self.trees,
             features=self.features,
         )
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """All parts in one; the list is emptied, so that not everything is held twice."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _rounded_down(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -306,32 +312,28 @@ class ExtraTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"n_estimators is {self.n_estimators}: grow one tree or more.")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         kept = _Compactor(rows.shape[1], len(self.classes_))
-        grown = self._grow(rows, codes, 64 + 8 * len(self.classes_))
-        for tree in progress(grown, self.n_estimators, "Growing trees"):
-            kept.add(tree)
-        self.forest_ = kept.forest()
-        return self
-
-    def _grow(
-        self, rows: NDArray[np.float32], codes: NDArray[np.int64], node_bytes: int
-    ) -> Iterator[Any]:
-        """scikit-learn's trees, of which one block is held at a time."""
         # One stream of random numbers for all blocks: the trees are those of one large forest.
         stream = check_random_state(self.random_state)
-        useful = max(16, 4 * effective_n_jobs(self.n_jobs))
-        tree_bytes, left = 2 * len(rows) * node_bytes, self.n_estimators  # a leaf for every row
-        while left:
-            size = max(1, min(useful, BLOCK_BYTES // tree_bytes, left))
-            block = ExtraTreesClassifier(
-                size,
+        block = self._block(len(rows), 64 + 8 * len(self.classes_))
+        blocks = range(0, self.n_estimators, block)
+        for first in progress(blocks, len(blocks), "Growing trees, in blocks"):
+            sklearn = ExtraTreesClassifier(
+                min(block, self.n_estimators - first),
                 min_samples_split=self.min_samples_split,
                 max_depth=MAX_DEPTH,
                 n_jobs=self.n_jobs,
                 random_state=stream,
-            ).fit(rows, codes)
-            yield from (tree.tree_ for tree in block.estimators_)
-            tree_bytes = 2 * node_bytes * max(tree.tree_.node_count for tree in block.estimators_)
-            left -= size
+            )
+            for tree in sklearn.fit(rows, codes).estimators_:
+                kept.add(tree.tree_)
+            del sklearn, tree  # before the next block, so that there is one at a time
+        self.forest_ = kept.forest()
+        return self
+
+    def _block(self, rows: int, node_bytes: int) -> int:
+        """Trees grown at once: enough for all cores, if they fit where every row is a leaf."""
+        useful = max(16, 4 * int(effective_n_jobs(self.n_jobs)))
+        return max(1, min(useful, BLOCK_BYTES // (2 * rows * node_bytes)))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Class probabilities `(n, classes)` float64 of `(n, d)` numbers, taken as float32."""
@@ -342,5 +344,6 @@ class ExtraTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The likeliest class of each row, `(n,)`."""
-        named: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        named: NDArray[Any] = self.classes_[likeliest]
         return named
