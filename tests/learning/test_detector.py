@@ -107,7 +107,7 @@ def test_features_of_another_run_or_stage_are_refused(
     detector.set_params(extractor=other)
     with pytest.raises(UsageError, match="its extractor now gives"):
         detector.predict(patches)
-    assert detector.fit(patches, LABELS).source_ == other.source
+    assert detector.fit(patches, LABELS).origin_ == other.origin
 
 
 def test_what_cannot_be_fitted_is_said_before_any_work(
@@ -164,7 +164,7 @@ def test_a_detector_is_loaded_with_the_run_it_was_fitted_on(
 ) -> None:
     Detector(extractor, ExtraTrees(5)).fit(patches, LABELS).save(tmp_path / "saved")
     facts = json.loads((tmp_path / "saved/detector.json").read_text())
-    assert facts["source"] == {"run": extractor.source.run, "stage": "fc2", "leg": None}
+    assert facts["origin"] == {"run": extractor.origin.run, "stage": "fc2", "leg": None}
     with pytest.raises(UsageError, match=r"was fitted on fc2 of run .* gives fc2 of run"):
         Detector.load(tmp_path / "saved", other)
     with pytest.raises(UsageError, match=r"gives conv1 of run"):
@@ -224,8 +224,8 @@ def _edit(folder: Path, *path: str, value: Any) -> None:
     ("path", "value"),
     [
         (("version",), 2),
-        (("source",), {"run": "x"}),
-        (("source",), [1]),
+        (("origin",), {"run": "x"}),
+        (("origin",), [1]),
         (("classifier",), 7),
         (("classifier", "kind"), "pickle"),
         (("classifier", "features"), 0),

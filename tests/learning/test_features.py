@@ -80,9 +80,9 @@ def test_a_stage_above_the_share_depth_needs_the_leg(make_run: MakeRun, patches:
     named = _extractor(run, leg="camera")
     expected = _by_hand(run.network(tiny), patches[:3], "constr", "conv1", "fc2")
     assert np.allclose(named.transform(patches[:3]), expected, atol=1e-5)
-    assert str(named.source) == f"fc2, leg camera of run {run.hash[:12]}"
+    assert str(named.origin) == f"fc2, leg camera of run {run.hash[:12]}"
     # Below it the leg does not matter, and the features are the same ones.
-    below = [_extractor(run, stage="conv1", leg=leg).source for leg in (None, "camera")]
+    below = [_extractor(run, stage="conv1", leg=leg).origin for leg in (None, "camera")]
     assert below[0] == below[1]
 
 
@@ -103,7 +103,7 @@ def test_a_run_is_given_as_a_folder_or_as_itself(make_run: MakeRun, patches: Pat
     first = _extractor(run).transform(patches)
     second = pt.FeatureExtractor.load(str(run.folder), backbone=tiny).transform(patches)
     assert np.array_equal(first, second)
-    assert first.source == second.source
+    assert first.origin == second.origin
 
 
 def test_colour_patches_go_into_a_run_for_colour(make_run: MakeRun, patches: Patches) -> None:
@@ -131,7 +131,7 @@ def test_rows_of_features_still_know_their_source(make_run: MakeRun, patches: Pa
     found = extractor.transform(patches)
     some = found[::2][np.arange(5)]
     assert isinstance(some, Features)
-    assert some.source == extractor.source
+    assert some.origin == extractor.origin
 
 
 def test_setting_another_run_changes_the_features(make_run: MakeRun, patches: Patches) -> None:
@@ -140,8 +140,8 @@ def test_setting_another_run_changes_the_features(make_run: MakeRun, patches: Pa
     other = make_run("b", seed=1)
     second = extractor.set_params(run=other).transform(patches)
     assert not np.allclose(first, second)
-    assert second.source is not None
-    assert second.source.run == other.hash
+    assert second.origin is not None
+    assert second.origin.run == other.hash
 
 
 def test_it_works_in_a_pipeline(make_run: MakeRun, patches: Patches) -> None:
@@ -200,7 +200,7 @@ def test_features_of_a_store_are_those_of_its_patches(make_run: MakeRun, store: 
     found = extractor.transform_store(store)
     patches = store.read(np.arange(len(store)))
     assert np.array_equal(found, extractor.transform(patches))
-    assert found.source == extractor.source
+    assert found.origin == extractor.origin
     assert isinstance(found.base, np.memmap)
     assert not found.flags.writeable
 

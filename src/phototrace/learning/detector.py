@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import check_contents, is_complete, locked, write_contents, write_json
 from phototrace.learning.classifiers import read_classifier, store_classifier
-from phototrace.learning.features import FeatureExtractor, Source
+from phototrace.learning.features import FeatureExtractor, Origin
 from phototrace.learning.trees import ExtraTrees
 
 DETECTOR_VERSION = 1
@@ -37,7 +37,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: Class labels, in the order of `predict_proba`'s columns.
         classifier_: The fitted classifier.
-        source_: What made the features that it was fitted on.
+        origin_: What made the features that it was fitted on.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen = ExtraTrees(random_state=self.seed) if self.classifier is None else self.classifier
         self.classifier_ = clone(chosen).fit(features, labels)
         self.classes_ = self.classifier_.classes_
-        self.source_ = self.extractor.source
+        self.origin_ = self.extractor.origin
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
@@ -89,7 +89,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if is_complete(folder):
                 raise UsageError(f"{folder} is in use. Choose another folder.")
             stored = store_classifier(classifier, folder / CLASSIFIER)
-            facts = {"version": DETECTOR_VERSION, "source": asdict(self.source_)}
+            facts = {"version": DETECTOR_VERSION, "origin": asdict(self.origin_)}
             write_json(folder / FACTS, {**facts, "classifier": stored})
             write_contents(folder, [FACTS, CLASSIFIER])
 
@@ -110,27 +110,27 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{folder} is a detector of version {facts['version']}; this phototrace reads "
                 f"{DETECTOR_VERSION}."
             )
-        source = _source(facts["source"], folder)
-        if source != extractor.source:
+        origin = _origin(facts["origin"], folder)
+        if origin != extractor.origin:
             raise UsageError(
-                f"The detector {folder} was fitted on {source}, but this extractor gives "
-                f"{extractor.source}. Load that run at that stage."
+                f"The detector {folder} was fitted on {origin}, but this extractor gives "
+                f"{extractor.origin}. Load that run at that stage."
             )
         classifier = read_classifier(folder / CLASSIFIER, facts["classifier"])
         if classifier.n_features_in_ != extractor.width:
             raise DamagedError(f"{folder} takes other features than its run gives. Fit it anew.")
         made = cls(extractor, clone(classifier), seed=0)
         made.classifier_, made.classes_ = classifier, classifier.classes_
-        made.source_ = source
+        made.origin_ = origin
         return made
 
     def _fitted(self) -> Any:
         if not hasattr(self, "classifier_"):
             raise UsageError("This detector has not been fitted. Call fit(patches, labels) first.")
-        if self.source_ != self.extractor.source:
+        if self.origin_ != self.extractor.origin:
             raise UsageError(
-                f"The detector was fitted on {self.source_}, but its extractor now gives "
-                f"{self.extractor.source}. Fit it anew."
+                f"The detector was fitted on {self.origin_}, but its extractor now gives "
+                f"{self.extractor.origin}. Fit it anew."
             )
         return self.classifier_
 
@@ -138,11 +138,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Features of patches, or the given features if they are the extractor's."""
         if given.ndim != 2:
             return np.asarray(self.extractor.transform(given))
-        source, wanted = getattr(given, "source", None), self.extractor.source
+        origin, wanted = getattr(given, "origin", None), self.extractor.origin
         width = given.shape[1]
-        if source is not None and source != wanted:
+        if origin is not None and origin != wanted:
             raise UsageError(
-                f"The detector takes {wanted}; these features are {source}. Make them anew."
+                f"The detector takes {wanted}; these features are {origin}. Make them anew."
             )
         if width != self.extractor.width or not np.issubdtype(given.dtype, np.floating):
             raise UsageError(
@@ -157,7 +157,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        whole = {"version", "source", "classifier"} <= facts.keys()
+        whole = {"version", "origin", "classifier"} <= facts.keys()
         whole = whole and isinstance(facts["classifier"], dict)
     except (OSError, ValueError, AttributeError, RecursionError):
         whole = False
@@ -166,8 +166,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _source(facts: Any, folder: Path) -> Source:
+def _origin(facts: Any, folder: Path) -> Origin:
     try:
-        return Source(**facts)
+        return Origin(**facts)
     except TypeError:
         raise DamagedError(f"{folder / FACTS} names no run. Restore the folder.") from None

@@ -43,7 +43,7 @@ VALUES, FACTS = "features.npy", "features.json"
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """What made some features: a run (by its hash), a stage, and the leg above the share depth."""
 
     run: str
@@ -56,12 +56,12 @@ class Source:
 
 
 class Features(np.ndarray[tuple[int, int], np.dtype[np.float32]]):
-    """Features `(n, d)` float32 that know their `source`, and so do rows taken from them."""
+    """Features `(n, d)` float32 that know their `origin`, and so do rows taken from them."""
 
-    source: Source | None
+    origin: Origin | None
 
-    def __array_finalize__(self, origin: object) -> None:
-        self.source = getattr(origin, "source", None)
+    def __array_finalize__(self, given: object) -> None:
+        self.origin = getattr(given, "origin", None)
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
     @property
-    def source(self) -> Source:
+    def origin(self) -> Origin:
         """What these features are known by."""
         loaded = self._load()
         in_trunk = self.stage in loaded.network.trunk
-        return Source(loaded.hash, self.stage, None if in_trunk else self.leg)
+        return Origin(loaded.hash, self.stage, None if in_trunk else self.leg)
 
     @property
     def width(self) -> int:
@@ -173,17 +173,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self._check_store(store)
         facts = {
             "version": FEATURES_VERSION,
-            "source": asdict(self.source),
+            "origin": asdict(self.origin),
             "store": store.hash,
             "precision": self._precision,
             "shape": [len(store), self.width],
         }
         kept = folder or store.folder.parent / f"features-{self.stage}-{hash_of(facts)[:12]}"
-        with locked(kept):
-            if not is_complete(kept):
+        if not is_complete(kept):
+            with locked(kept):
                 store.verify()
                 self._write(kept, store, facts)
-            return self._marked(_read(kept, facts))
+        return self._marked(_read(kept, facts))
 
     def _write(self, folder: Path, store: PatchStore, facts: dict[str, Any]) -> None:
         n, width = facts["shape"]
@@ -260,7 +260,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _marked(self, values: NDArray[np.float32]) -> Features:
         features = values.view(Features)
-        features.source = self.source
+        features.origin = self.origin
         return features
 
 
