@@ -102,6 +102,8 @@ def test_features_of_another_run_or_stage_are_refused(
     plain = np.zeros((4, 13), dtype=np.float32)
     with pytest.raises(UsageError, match=r"12 numbers a patch, float32\. These are 13"):
         detector.predict(plain)
+    with pytest.raises(UsageError, match="These are 12, uint8"):
+        detector.predict(np.zeros((4, 12), dtype=np.uint8))
     with pytest.raises(UsageError, match="not finite"):
         detector.predict(np.full((4, 12), np.nan, dtype=np.float32))
     detector.set_params(extractor=other)
@@ -230,6 +232,7 @@ def _edit(folder: Path, *path: str, value: Any) -> None:
         (("classifier", "kind"), "pickle"),
         (("classifier", "features"), 0),
         (("classifier", "features"), 11),
+        (("classifier", "features"), 13),
         (("classifier", "features"), "12"),
         (("classifier", "classes"), [0, 1]),
         (("classifier", "classes"), [0, 1, 1]),
