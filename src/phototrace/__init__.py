@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phototrace.errors import PhototraceError
     from phototrace.evidence.assessing import assess
+    from phototrace.learning.detector import Detector
     from phototrace.learning.experiment import train_recipe
+    from phototrace.learning.features import FeatureExtractor
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
     from phototrace.patches.building import build_store
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from phototrace.photos.splits import make_split
 
 _PLACES = {
+    "Detector": "learning.detector",
+    "FeatureExtractor": "learning.features",
     "Manifest": "photos.manifest",
     "PatchStore": "patches.store",
     "PhototraceError": "errors",
@@ -35,6 +39,8 @@ _PLACES = {
 }
 
 __all__ = [
+    "Detector",
+    "FeatureExtractor",
     "Manifest",
     "PatchStore",
     "PhototraceError",

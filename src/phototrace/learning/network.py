@@ -233,6 +233,33 @@ class Network(nn.Module):
             self.trunk.eval()
         return self
 
+    def features(self, patches: Tensor, stage: str, leg: str | None = None) -> Tensor:
+        """Output `(n, ...)` of `stage` for `(n, c, h, w)` patches: the paper's deep features.
+
+        A stage above the share depth differs from leg to leg, so `leg` must name one.
+        Raises `UsageError` where there is no such stage or leg.
+        """
+        path = dict(self.trunk.items())
+        if leg is not None and leg not in self.heads:
+            raise UsageError(f"There is no leg {leg!r}. The legs: {', '.join(self.heads)}.")
+        heads = [self.heads[leg]] if leg is not None else list(self.heads.values())
+        above = {name: module for head in heads for name, module in head.named_children()}
+        if stage not in path | above:
+            raise UsageError(
+                f"There is no stage {stage!r}. Choose among {', '.join(path | above)}."
+            )
+        if stage not in path and leg is None:
+            raise UsageError(
+                f"The stage {stage!r} lies above the share depth, where every leg has its own: "
+                f"name the leg, one of {', '.join(self.heads)}."
+            )
+        x = patches
+        for name, module in (path | above).items():
+            x = module(x)
+            if name == stage:
+                break
+        return x
+
     @torch.no_grad()
     def project_(self) -> None:
         """Apply every stage's constraint; the loop calls this after each optimiser step.

@@ -1,0 +1,63 @@
+"""Tiny runs for tests: a toy backbone whose weights come from a seed, not from training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import nn
+
+from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages, build_network
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.run import Run, write_run
+
+MakeRun = Callable[..., Run]
+
+
+def tiny(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
+    """Four stages; `fc2` gives 12 features after tanh."""
+    return {
+        "constr": ConstrainedConv2d(channels, 2, 3),
+        "conv1": nn.Sequential(
+            nn.Conv2d(2, 3, 5, stride=4), nn.BatchNorm2d(3), nn.AdaptiveMaxPool2d(4)
+        ),
+        "fc2": nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.Tanh()),
+        "output": nn.Linear(12, classes),
+    }
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Runs of the `tiny` backbone for 64 px; `share_depth` cuts them, `seed` tells them apart."""
+
+    def make(
+        name: str = "run", *, seed: int = 0, channels: str = "green", share_depth: str | None = None
+    ) -> Run:
+        recipe = Recipe.parse({
+            "name": name,
+            "network": {"backbone": "tiny", "patch_size": 64, "channels": channels},
+            "legs": {"camera": {"task": "camera"}},
+            "training": {"precision": "float32"},
+        })  # fmt: skip
+        network = build_network(
+            tiny, {"camera": 2}, patch_size=64, channels=channels, share_depth=share_depth,
+            seed=seed,
+        )  # fmt: skip
+        assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[index]
+        facts = {"classes": {"camera": ["A", "B"]}, "share_depth": share_depth}
+        split = {"version": 1, "by": "photo", "seed": 0, "hash": "", "part": {}, "excluded": {}}
+        return write_run(tmp_path / name, recipe, network, [], facts, split)
+
+    return make
+
+
+@pytest.fixture
+def patches() -> NDArray[np.uint8]:
+    """120 patches of 64 px, in pairs of a rough and a smooth one."""
+    rng = np.random.default_rng(4)
+    rough = rng.normal(128, 6, (120, 64, 64))
+    rough[1::2] = 128 + (rough[1::2] - 128) / 3
+    return np.clip(rough, 0, 255).astype(np.uint8)
