@@ -22,6 +22,7 @@ from phototrace.photos.simulation.textures import Floats
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JFIF has it
 _TONE_STEPS = 4096
+_FINEST = 0.6  # px: standard deviation under which sharpening raises nothing
 
 
 def white_balance_gains(
@@ -131,11 +132,17 @@ def denoise_chroma(chroma: Floats, denoising: Denoising, noise: float) -> Floats
 
 
 def sharpen(luma: Floats, sharpening: Sharpening) -> Floats:
-    """Unsharp masking with a threshold and, on some cameras, a bound on the halos."""
+    """Unsharp masking with a threshold and, on some cameras, a bound on the halos.
+
+    What is raised is a band: the finest detail, which is mostly noise, is left as it is.
+    """
     if not sharpening.amount:
         return luma
-    soft = cv2.GaussianBlur(luma, (0, 0), sharpening.radius)
-    detail = _shrunk(luma - np.asarray(soft, np.float32), np.float32(sharpening.threshold))
+    fine, soft = (
+        np.asarray(cv2.GaussianBlur(luma, (0, 0), spread), np.float32)
+        for spread in (_FINEST, sharpening.radius)
+    )
+    detail = _shrunk(fine - soft, np.float32(sharpening.threshold))
     sharp = luma + np.float32(sharpening.amount) * detail
     if sharpening.limit is None:
         return sharp

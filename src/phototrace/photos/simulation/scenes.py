@@ -129,7 +129,7 @@ def make_scene(number: int, size: tuple[int, int], seed: int) -> Scene:
     if random.random() < 0.2:
         _move(light, random)
     light = _out_of_focus(light, kind.blur, random)
-    _veil(light, float(random.uniform(0.45, 1.0)))
+    _veil(light, float(random.uniform(0.55, 1.2)))
     _paint_lamps(light, kind.lamps, random)
     light *= np.array(kind.illuminant, np.float32)
     return Scene(light, kind.illuminant, kind.stops, kind.bias)
@@ -151,11 +151,11 @@ def _varied(kind: Kind, random: np.random.Generator) -> Kind:
         near=near,
         smallest=kind.smallest * near,
         largest=min(kind.largest * near, 0.9),
-        texture=kind.texture * float(np.exp(random.uniform(np.log(0.25), np.log(1.3)))),
+        texture=kind.texture * float(np.exp(random.uniform(np.log(0.35), np.log(1.8)))),
         illuminant=(red, green, blue),
-        stops=kind.stops + float(random.normal(0.3, 0.8)),
+        stops=0.7 * kind.stops + float(random.normal(0.2, 0.8)),
         blur=kind.blur * float(random.uniform(0.3, 1.5)) + shallow,
-        bias=kind.bias + float(random.normal(0.0, 0.7)),
+        bias=kind.bias + float(random.normal(0.0, 1.0)),
     )
 
 
