@@ -29,6 +29,14 @@ def test_bank_is_textures_of_unit_contrast() -> None:
         assert texture.std() == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_nearer_bank_is_coarser() -> None:
+    def detail(near: float) -> float:
+        bank = texture_bank(128, stream("bank"), near)
+        return float(np.median([np.diff(texture, axis=0).std() for texture in bank]))
+
+    assert detail(3.0) < 0.75 * detail(1.0)
+
+
 @pytest.mark.parametrize("shape", ["blob", "blade", "block"])
 def test_outlines_are_things_of_half_length_one(shape: str) -> None:
     for number in range(20):

@@ -186,7 +186,7 @@ CAMERAS: tuple[Camera, ...] = (
     replace(
         _S3, model="S6", software="S6-2020.07", sensor=_PHONE_NEW, demosaicing="menon",
         lens=replace(_S3.lens, blur=0.82), denoising=Denoising("guided", 2.3, 2.2),
-        tone=Tone(1.20, 0.40, 1.22), sharpening=Sharpening(1.5, 1.54, 0.5, 22.0),
+        tone=Tone(1.20, 0.40, 1.20), sharpening=Sharpening(1.5, 1.54, 0.5, 22.0),
         jpeg=Jpeg(_ijg(96), "4:2:2"), correction=_LENS_PROFILE,
     ),
     replace(

@@ -60,7 +60,8 @@ def find_pictures(folder: Path, size: tuple[int, int]) -> tuple[list[Picture], l
         else:
             pictures[photo.sha256] = Picture(folder / name, photo.sha256)
     if not pictures:
-        reason = f" {refused[0].text}" if refused else ""
+        small = [problem for problem in refused if problem.kind == "skipped"]
+        reason = f" {(small or refused)[0].text}" if refused else ""
         raise UsageError(f"{shown(folder)} holds no picture that can be a scene.{reason}")
     return list(pictures.values()), refused
 

@@ -143,15 +143,15 @@ def scene_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _varied(kind: Kind, random: np.random.Generator) -> Kind:
     """One scene of a kind: how near, how textured, how lit."""
-    near = float(np.exp(random.uniform(0.0, np.log(4.0))))
+    near = float(np.exp(random.uniform(0.0, np.log(3.0))))
     red, green, blue = np.array(kind.illuminant) * np.exp(random.normal(0.0, 0.06, 3))
-    shallow = random.uniform(2.0, 9.0) if random.random() < 0.25 else 0.0
+    shallow = random.uniform(2.0, 9.0) if random.random() < 0.15 else 0.0
     return replace(
         kind,
         near=near,
         smallest=kind.smallest * near,
         largest=min(kind.largest * near, 0.9),
-        texture=kind.texture * float(np.exp(random.uniform(np.log(0.35), np.log(1.8)))),
+        texture=kind.texture * float(np.exp(random.uniform(np.log(0.6), np.log(4.0)))),
         illuminant=(red, green, blue),
         stops=0.7 * kind.stops + float(random.normal(0.2, 0.8)),
         blur=kind.blur * float(random.uniform(0.3, 1.5)) + shallow,

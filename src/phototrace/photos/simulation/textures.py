@@ -58,7 +58,7 @@ def texture_bank(side: int, random: np.random.Generator, near: float = 1.0) -> l
     They are float32 with mean 0 and variance 1, in [-3, 3], seen `near` times enlarged: what they
     are made of is larger then, and what is finer than that is weaker.
     """
-    steeper = 0.3 * np.log2(near)
+    steeper = 0.15 * np.log2(near)
     even = [
         fractal((side, side), exponent + steeper, random, coarsest=90 * near)
         for exponent in (0.7, 1.1)
