@@ -50,7 +50,7 @@ class Block:
 
 def measured(green: Floats) -> Block:
     """What the statistics read of one block."""
-    residual = cv2.filter2D(green, -1, _LAPLACE)[2:-2, 2:-2]
+    residual = np.asarray(cv2.filter2D(green, -1, _LAPLACE), np.float64)[2:-2, 2:-2]
     tiles = (21, 12, 21, 12)
     inside = green[2:-2, 2:-2].reshape(tiles)
     spread = residual.reshape(tiles).std(axis=(1, 3)).ravel()
@@ -66,7 +66,7 @@ def measured(green: Floats) -> Block:
 def coefficients(green: Floats) -> Floats:
     """The AC coefficients of the block's own 8 x 8 grid: (1024, 63). Blocks lie on the photo's."""
     blocks = green.reshape(32, 8, 32, 8).swapaxes(1, 2).reshape(-1, 8, 8)
-    basis = cv2.dct(np.eye(8))
+    basis = cv2.dct(np.eye(8), flags=cv2.DCT_ROWS).T
     return (basis @ (blocks - 128) @ basis.T).reshape(-1, 64)[:, 1:]
 
 
@@ -129,7 +129,7 @@ STATISTICS: dict[str, Callable[[Block], float]] = {
             np.abs(b.green - cv2.medianBlur(b.green.astype(np.uint8), 5)).mean() + 0.01
         )
     ),
-    "zero DCT coefficients": lambda b: float((np.abs(coefficients(b.green)) < 0.5).mean()),
+    "DCT coefficients below 1": lambda b: float((np.abs(coefficients(b.green)) < 1.0).mean()),
     "JPEG grid (log10)": grid,
     "colour filters' trace": lattice,
     "flat blocks": flat,
@@ -213,7 +213,8 @@ def draw_distributions(real: Floats, simulated: Floats, path: Path) -> None:
     figure, grid = plt.subplots(-(-len(STATISTICS) // 3), 3, figsize=(10, 12), layout="constrained")
     for axes, index, name in zip(grid.flat, range(len(STATISTICS)), STATISTICS, strict=False):
         both = np.concatenate([real[:, index], simulated[:, index]])
-        edges = np.linspace(*np.percentile(both, [0.5, 99.5]), 31)
+        low, high = np.percentile(both, [0.5, 99.5])
+        edges = np.linspace(low, high + 1e-9, 31)
         for label, values in (("real", real), ("simulated", simulated)):
             clipped = np.clip(values[:, index], edges[0], edges[-1])
             axes.hist(clipped, edges, density=True, alpha=0.5, label=label)

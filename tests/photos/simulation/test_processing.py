@@ -145,7 +145,7 @@ def test_denoising_smooths_noise_of_every_scale(kind: str) -> None:
 
 @pytest.mark.parametrize("method", ["area", "bilinear", "cubic", "lanczos"])
 def test_scaling_keeps_means_and_gives_the_stored_size(method: str) -> None:
-    plane = cv2.GaussianBlur(noise(20.0), (0, 0), 3.0)
+    plane = np.asarray(cv2.GaussianBlur(noise(20.0), (0, 0), 3.0), np.float32)
     scaling = Scaling(0.5, method)  # type: ignore[arg-type]
     small = processing.scale(plane, (32, 48), scaling)
     assert small.shape == (32, 48)

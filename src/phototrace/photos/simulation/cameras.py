@@ -118,7 +118,7 @@ _H40 = Camera(
     Lens(0.97, corner=0.3, vignetting=0.8, distortion=0.014, red=0.7, blue=0.6),
     _CCD_REFLEX, "malvar",
     Denoising("none", chroma=0.9), Tone(1.04, 0.28, 1.10), Sharpening(1.3, 0.63, 1.0),
-    Jpeg(_ijg(97, 90), "4:2:2"),
+    Jpeg(_ijg(97, 89, 83), "4:2:2"),
 )  # fmt: skip
 _J2 = Camera(
     "Juniper", "J2", "J2 1.3",
@@ -139,7 +139,7 @@ _M3 = Camera(
     Lens(0.87, corner=0.6, vignetting=0.5, distortion=0.015, red=0.5, blue=-0.4),
     _CCD_SMALL, "hamilton-adams",
     Denoising("coring", 0.7, 0.9), Tone(1.06, 0.30, 1.15), Sharpening(1.3, 1.12, 0.5),
-    Jpeg(_ijg(84, 87, 89, 91, 93, 94), "4:2:2"), _RAW_FAULTS,
+    Jpeg(_ijg(82, 84, 86, 89, 92, 94), "4:2:2"), _RAW_FAULTS,
 )  # fmt: skip
 
 CAMERAS: tuple[Camera, ...] = (
@@ -240,12 +240,12 @@ CAMERAS: tuple[Camera, ...] = (
     _H40,
     replace(
         _H40, model="H90", software="Hazel H90 1.00", sensor=_CMOS_REFLEX_OLD, demosaicing="menon",
-        lens=replace(_H40.lens, blur=0.87), denoising=Denoising("coring", 1.0, 1.2),
-        tone=Tone(1.04, 0.30, 1.08), correction=_COLOUR_ONLY, jpeg=Jpeg(_ijg(98, 94, 85), "4:2:2"),
+        denoising=Denoising("coring", 1.0, 1.2),
+        tone=Tone(1.04, 0.30, 1.08), correction=_COLOUR_ONLY, jpeg=Jpeg(_ijg(98, 92, 81), "4:2:2"),
     ),
     replace(
         _H40, model="H50", software="Hazel H50 1.01", sensor=_CMOS_REFLEX_OLD, demosaicing="menon",
-        lens=replace(_H40.lens, blur=0.90), denoising=Denoising("coring", 1.3, 1.3),
+        denoising=Denoising("coring", 1.3, 1.3),
         tone=Tone(1.06, 0.30, 1.10), correction=_COLOUR_ONLY, jpeg=Jpeg(_ijg(98, 94), "4:2:2"),
     ),
     # Juniper: mirrorless cameras that live by lens correction.
@@ -279,6 +279,6 @@ CAMERAS: tuple[Camera, ...] = (
     replace(
         _M3, model="M5 Web", software="MAPLE M5W V1.0", sensor=_CCD_TINY, demosaicing="hue",
         lens=replace(_M3.lens, blur=0.97), denoising=Denoising("guided", 1.0, 1.0),
-        scaling=Scaling(0.7, "bilinear"), jpeg=Jpeg(_ijg(90, 94), "4:2:2"),
+        scaling=Scaling(0.7, "bilinear"), jpeg=Jpeg(_ijg(85, 92), "4:2:2"),
     ),
 )  # fmt: skip

@@ -83,7 +83,7 @@ def field(size: tuple[int, int]) -> Floats:
 
 def shading(lens: Lens, size: tuple[int, int]) -> Floats:
     """The share of light that vignetting leaves of each place: float32 (height, width), <= 1."""
-    return np.exp2(np.float32(-lens.vignetting) * field(size))
+    return np.asarray(np.exp2(np.float32(-lens.vignetting) * field(size)), np.float32)
 
 
 def unshade(raw: Floats, lens: Lens, correction: Correction) -> Floats:
@@ -91,7 +91,8 @@ def unshade(raw: Floats, lens: Lens, correction: Correction) -> Floats:
     if not correction.vignetting * lens.vignetting:
         return raw
     size = (raw.shape[0], raw.shape[1])
-    return raw * np.exp2(np.float32(correction.vignetting * lens.vignetting) * field(size))
+    stops = np.float32(correction.vignetting * lens.vignetting) * field(size)
+    return np.asarray(raw * np.exp2(stops), np.float32)
 
 
 def unwarp(colours: Floats, lens: Lens, correction: Correction) -> Floats:
@@ -117,7 +118,8 @@ def unwarp(colours: Floats, lens: Lens, correction: Correction) -> Floats:
             stretch = shrink * np.float32(1.0 / (1.0 + shift / corner))
             x = across * stretch + np.float32((size[1] - 1) / 2)
             y = down * stretch + np.float32((size[0] - 1) / 2)
-            plane = cv2.remap(plane, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            warped = cv2.remap(plane, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            plane = np.asarray(warped, np.float32)
         planes.append(plane)
     return np.stack(planes, axis=2)
 

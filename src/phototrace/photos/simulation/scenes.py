@@ -123,13 +123,13 @@ def make_scene(number: int, size: tuple[int, int], seed: int) -> Scene:
     for paint in (_paint_hills, _paint_things, _paint_fronts, _paint_papers):
         paint(light, kind, bank, horizon, random)
     grain = crop(bank[0], (0, 0), (height, width))
-    depth = 0.32 * random.uniform(0.3, 1.0)
+    depth = random.uniform(0.1, 0.45)
     shade = np.exp(0.2 * kind.texture * grain + depth * smooth_field((height, width), 3, random))
     light *= shade[..., None]
     if random.random() < 0.2:
         _move(light, random)
     light = _out_of_focus(light, kind.blur, random)
-    _veil(light, float(random.uniform(0.55, 1.2)))
+    _veil(light, float(random.uniform(0.55, 1.6)))
     _paint_lamps(light, kind.lamps, random)
     light *= np.array(kind.illuminant, np.float32)
     return Scene(light, kind.illuminant, kind.stops, kind.bias)
