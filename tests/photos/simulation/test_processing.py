@@ -139,8 +139,8 @@ def test_no_sharpening_changes_nothing() -> None:
 def test_denoising_smooths_noise_of_every_scale(kind: str) -> None:
     """A three-level wavelet and a 5 x 5 filter reach below the finest scale."""
     after = processing.denoise_luma(noise(4.0), Denoising(kind, luma=3.0), 4.0)  # type: ignore[arg-type]
-    halves = after.reshape(SIZE[0] // 2, 2, SIZE[1] // 2, 2).mean((1, 3))
-    assert halves.std() < 0.6 * 2.0
+    quarters = after.reshape(SIZE[0] // 4, 4, SIZE[1] // 4, 4).mean((1, 3))
+    assert quarters.std() < 0.6
 
 
 @pytest.mark.parametrize("method", ["area", "bilinear", "cubic", "lanczos"])
@@ -152,3 +152,9 @@ def test_scaling_keeps_means_and_gives_the_stored_size(method: str) -> None:
     assert small.dtype == np.float32
     np.testing.assert_allclose(small, plane.reshape(32, 2, 48, 2).mean((1, 3)), atol=1.5)
     assert processing.scale(plane, SIZE, scaling) is plane
+
+
+def test_area_scaling_takes_the_mean_of_all_pixels() -> None:
+    plane = noise(20.0)
+    small = processing.scale(plane, (32, 48), Scaling(0.5, "area"))
+    np.testing.assert_allclose(small, plane.reshape(32, 2, 48, 2).mean((1, 3)), atol=1e-3)

@@ -61,7 +61,7 @@ def test_motion_smears_a_part_along_a_line() -> None:
 
 
 def test_a_veil_lowers_contrast_about_the_mean() -> None:
-    light = np.exp(stream("veil").normal(size=(80, 80, 3))).astype(np.float32)
+    light = np.exp(1.5 + stream("veil").normal(size=(80, 80, 3))).astype(np.float32)
     veiled = light.copy()
     _veil(veiled, 0.5)
     assert np.log(veiled).std() == pytest.approx(0.5 * np.log(light).std(), rel=0.01)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phototrace.photos.simulation.ablation import STEPS, without
-from phototrace.photos.simulation.camera import Camera
+from phototrace.photos.simulation.camera import Camera, Correction, Lens
 from phototrace.photos.simulation.cameras import CAMERAS
 from phototrace.photos.simulation.randomness import stream
 from phototrace.photos.simulation.scenes import Scene, make_scene
@@ -93,3 +93,46 @@ def test_users_choose_among_quality_modes(scene: Scene) -> None:
     body = body_of(camera)
     modes = {shoot(scene, camera, body, SIZE, stream("mode", n)).mode for n in range(24)}
     assert modes == set(camera.jpeg.modes)
+
+
+def wall(stops: float = 0.0) -> Scene:
+    return Scene(np.full((420, 460, 3), 0.3, np.float32), (1.0, 1.0, 1.0), stops)
+
+
+def test_corners_are_darker_unless_the_camera_lifts_them() -> None:
+    camera = without(CAMERAS[0], ["noise", "prnu", "hot pixels"])
+    camera = replace(camera, lens=Lens(0.8, vignetting=1.5))
+
+    def corner(correction: Correction) -> float:
+        shaded = replace(camera, correction=correction)
+        pixels = shoot(wall(), shaded, body_of(shaded), SIZE, stream(1)).pixels[..., 1]
+        return float(pixels[:16, :16].mean() / pixels[100:124, 116:140].mean())
+
+    assert corner(Correction()) < 0.7
+    assert corner(Correction(vignetting=1.0)) == pytest.approx(1.0, abs=0.03)
+
+
+def test_hot_pixels_show_unless_the_camera_mends_them() -> None:
+    quiet = without(CAMERAS[0], ["noise", "prnu"])
+    quiet = replace(quiet, sensor=replace(quiet.sensor, hot=1000.0))
+
+    def specks(mends: bool) -> int:
+        camera = replace(quiet, correction=Correction(hot_pixels=mends))
+        grey = shoot(wall(2.0), camera, body_of(camera), SIZE, stream(1)).pixels.mean(axis=2)
+        return int((grey > cv2.blur(grey, (15, 15)) + 10).sum())
+
+    assert specks(False) > 20
+    assert specks(True) < 0.4 * specks(False)
+
+
+def test_hands_shake_in_dim_light() -> None:
+    camera = without(CAMERAS[0], ["noise", "optics"])
+    light = 0.1 + stream("busy").random((370, 422, 3), dtype=np.float32)
+
+    def detail(stops: float) -> float:
+        scene = Scene(cv2.GaussianBlur(light, (0, 0), 1.0), (1.0, 1.0, 1.0), stops)
+        body = body_of(camera)
+        shots = [shoot(scene, camera, body, SIZE, stream("shake", n)).pixels for n in range(6)]
+        return float(np.mean([np.diff(pixels[..., 1].astype(float)).std() for pixels in shots]))
+
+    assert detail(5.0) < 0.85 * detail(0.0)

@@ -30,11 +30,14 @@ def test_bank_is_textures_of_unit_contrast() -> None:
 
 
 def test_a_nearer_bank_is_coarser() -> None:
-    def detail(near: float) -> float:
+    def detail(near: float) -> np.ndarray:
         bank = texture_bank(128, stream("bank"), near)
-        return float(np.median([np.diff(texture, axis=0).std() for texture in bank]))
+        return np.array([np.diff(texture, axis=0).std() for texture in bank])
 
-    assert detail(3.0) < 0.75 * detail(1.0)
+    ratio = detail(3.0) / detail(1.0)
+    assert ratio[:2].max() < 0.76
+    assert ratio.max() < 0.8
+    assert np.median(ratio[:5]) < 0.7
 
 
 @pytest.mark.parametrize("shape", ["blob", "blade", "block"])
