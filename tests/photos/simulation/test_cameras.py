@@ -67,5 +67,5 @@ def test_every_optional_step_is_taken_by_some_models_and_not_by_others() -> None
 def test_scaled_photos_come_from_a_sensor_of_another_size() -> None:
     by_name = {camera.name: camera for camera in CAMERAS}
     assert sensor_size(by_name["Alder A10"], (767, 1023)) == (767, 1023)
-    assert sensor_size(by_name["Elm Zoom 30 M"], (750, 999)) == (1000, 1332)
+    assert sensor_size(by_name["Elm Zoom 30 M"], (800, 1000)) == (1000, 1250)
     assert sensor_size(by_name["Larch Mini"], (750, 1000)) == (600, 800)

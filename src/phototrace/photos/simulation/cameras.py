@@ -218,7 +218,7 @@ CAMERAS: tuple[Camera, ...] = (
     replace(
         _E700, model="Zoom 30 M", software="EZ30M v1.0", sensor=_CMOS_BRIDGE, demosaicing="malvar",
         lens=Lens(1.07, 0.8, 0.8, 0.022, 1.0, 1.1), denoising=Denoising("wavelet", 2.0, 1.8),
-        scaling=Scaling(0.75), jpeg=Jpeg(_ijg(93), "4:2:2"),
+        scaling=Scaling(0.8), jpeg=Jpeg(_ijg(93), "4:2:2"),
     ),
     # Fir: phones with shading correction, one JPEG table for most.
     _F1,
@@ -279,6 +279,6 @@ CAMERAS: tuple[Camera, ...] = (
     replace(
         _M3, model="M5 Web", software="MAPLE M5W V1.0", sensor=_CCD_TINY, demosaicing="hue",
         lens=replace(_M3.lens, blur=0.97), denoising=Denoising("guided", 1.0, 1.0),
-        scaling=Scaling(0.7, "bilinear"), jpeg=Jpeg(_ijg(85, 92), "4:2:2"),
+        scaling=Scaling(0.8, "bilinear"), jpeg=Jpeg(_ijg(85, 92), "4:2:2"),
     ),
 )  # fmt: skip
