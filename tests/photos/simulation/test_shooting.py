@@ -130,7 +130,8 @@ def test_hands_shake_in_dim_light() -> None:
     light = 0.1 + stream("busy").random((370, 422, 3), dtype=np.float32)
 
     def detail(stops: float) -> float:
-        scene = Scene(cv2.GaussianBlur(light, (0, 0), 1.0), (1.0, 1.0, 1.0), stops)
+        soft = np.asarray(cv2.GaussianBlur(light, (0, 0), 1.0), np.float32)
+        scene = Scene(soft, (1.0, 1.0, 1.0), stops)
         body = body_of(camera)
         shots = [shoot(scene, camera, body, SIZE, stream("shake", n)).pixels for n in range(6)]
         return float(np.mean([np.diff(pixels[..., 1].astype(float)).std() for pixels in shots]))
