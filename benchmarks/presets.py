@@ -15,16 +15,18 @@ from phototrace.evidence.assessing import assess
 from phototrace.evidence.wording import headline, verdict
 from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.recipe import Recipe
+from phototrace.recipes import recipe_path
 
 PRESETS = ("modern", "caffe")
 
 
 def recipe(preset: str, optimizer: str, epochs: int) -> Recipe:
     """The demo's manipulation task with one preset and optimiser."""
+    demo = Recipe.read(recipe_path("demo-manipulation"))
     return Recipe.parse({
         "name": f"{optimizer}-{preset}",
         "seed": 1,
-        "photos": {"simulated": {"scenes": 12, "height": 512, "width": 640, "seed": 1}},
+        "photos": demo.photos.model_dump(exclude_none=True),
         "split": {"by": "scene", "tune": 0.15, "test": 0.25},
         "network": {"patch_size": 64, "preset": preset},
         "legs": {"manipulation": {"task": "manipulation", "editing": ["block", "region"]}},

@@ -31,7 +31,7 @@ from phototrace.learning.recipe import TrainingChoice
 from phototrace.patches.building import build_store
 from phototrace.patches.manipulations import MANIPULATIONS
 from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
-from phototrace.photos.corpora.simulated import simulate
+from phototrace.photos.corpora.simulated import model_names, simulate
 from phototrace.photos.splits import make_split
 
 
@@ -69,7 +69,9 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def make_leg(folder: Path, size: int, batch: int) -> Leg:
     """A small store of simulated patches."""
-    manifest = simulate(folder / "photos", scenes=3, size=(3 * size, 3 * size), seed=0)
+    manifest = simulate(
+        folder / "photos", scenes=3, size=(3 * size, 3 * size), seed=0, models=model_names()[:8]
+    )
     settings = PatchSettings(tuple(MANIPULATIONS), MANIPULATION, size, editing=("block",))
     plan = plan_patches(manifest, make_split(manifest, "photo", 0), settings)
     store = build_store(plan, folder / "store")

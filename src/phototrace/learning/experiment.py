@@ -81,8 +81,15 @@ def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -
         raise UsageError("The recipe names no photos. Give a manifest with --photos.")
     wanted = choice.simulated
     key = hash_of(wanted.model_dump())[:12]
-    size = (wanted.height, wanted.width)
-    return simulate(work / f"simulated-{key}", scenes=wanted.scenes, size=size, seed=wanted.seed)
+    return simulate(
+        work / f"simulated-{key}",
+        scenes=wanted.scenes,
+        size=(wanted.height, wanted.width),
+        seed=wanted.seed,
+        models=wanted.models or None,
+        pictures=None if wanted.pictures is None else beside / wanted.pictures,
+        leave_out=wanted.leave_out,
+    )
 
 
 def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:

@@ -38,12 +38,25 @@ class Photos(_Part):
 
 
 class Simulated(_Part):
-    """Simulated photos: scenes for each device, and the seed that makes them."""
+    """Simulated photos; see `phototrace.simulate`.
+
+    Attributes:
+        scenes: Photos for each device.
+        width: Of the photos, px.
+        height: Of the photos, px.
+        seed: Makes scenes, bodies and photos.
+        models: Names of the camera models; empty takes all.
+        pictures: A folder of pictures to be the scenes, relative to the recipe.
+        leave_out: Steps of the cameras that are left out, to see their worth.
+    """
 
     scenes: int = Field(default=20, ge=3)
     width: int = Field(default=1024, ge=64)
     height: int = Field(default=768, ge=64)
     seed: int = Field(default=0, ge=0)
+    models: list[str] = []
+    pictures: str | None = None
+    leave_out: list[str] = []
 
 
 class SplitChoice(_Part):

@@ -5,11 +5,12 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import CONTENTS
 from phototrace.photos.corpora import simulated
-from phototrace.photos.corpora.simulated import model_names, simulate
+from phototrace.photos.corpora.simulated import model_names, simulate, step_names
 from phototrace.photos.manifest import Manifest, verify
 from phototrace.photos.photo import read_photo, read_pixels
 from phototrace.photos.simulation.cameras import CAMERAS
@@ -116,7 +117,9 @@ def test_a_changed_photo_of_a_finished_simulation_is_found(tmp_path: Path) -> No
         simulate(tmp_path / "corpus", **settings)
 
 
-@pytest.mark.parametrize("change", [{"seed": 5}, {"scenes": 3}, {"models": ["Elm 700"]}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"scenes": 3}, {"models": ["Elm 700"]}, {"leave_out": ["prnu"]}]
+)
 def test_other_settings_are_refused(made: Manifest, change: dict[str, object]) -> None:
     before = photos_of(made.root)
     with pytest.raises(UsageError, match="other settings"):
@@ -151,6 +154,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         ({"models": []}, "There are"),
         ({"scenes": 0}, "at least one scene"),
         ({"size": (32, 96)}, "64 pixels"),
+        ({"leave_out": ["lens"]}, "no step lens.*There are: optics"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, wrong: dict[str, object], message: str) -> None:
@@ -163,3 +167,81 @@ def test_model_names_are_the_manifests_cameras(made: Manifest) -> None:
     assert len(model_names()) == len(CAMERAS)
     assert {p.camera for p in made.photos} <= set(model_names())
     assert np.all([name.split()[0] not in ("Canon", "Nikon", "Apple") for name in model_names()])
+
+
+def test_a_step_left_out_changes_the_photos_and_stands_in_the_settings(
+    made: Manifest, tmp_path: Path
+) -> None:
+    without = simulate(tmp_path / "without", **SETTINGS, leave_out={"sharpening", "denoising"})
+    assert photos_of(without.root).keys() == photos_of(made.root).keys()
+    assert not set(photos_of(without.root).values()) & set(photos_of(made.root).values())
+    settings = json.loads((without.root / "settings.json").read_text())["settings"]
+    assert settings["leave_out"] == ["denoising", "sharpening"]
+    assert {"optics", "noise", "prnu", "denoising", "sharpening", "jpeg"} <= set(step_names())
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures that are large enough for photos of SIZE, and five files that are no use."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, side in (("a.jpg", 330), ("b.png", 400), ("c.jpg", 500), ("small.jpg", 200)):
+        coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(folder / name)
+    (folder / "d copy.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    (folder / "empty.jpg").touch()
+    (folder / "page.jpg").write_text("<html>Not found</html>")
+    (folder / "cut.jpg").write_bytes((folder / "c.jpg").read_bytes()[:40])
+    return folder
+
+
+def test_own_pictures_are_the_scenes(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {**SETTINGS, "scenes": 3}
+    manifest = simulate(tmp_path / "corpus", pictures=pictures, **settings)
+    assert len(manifest.photos) == 2 * 3 * 3
+    left_out = json.loads((tmp_path / "corpus/settings.json").read_text())["pictures_left_out"]
+    assert len(left_out) == 5
+    for name in ("small.jpg", "d copy.jpg", "empty.jpg", "page.jpg", "cut.jpg"):
+        assert [text for text in left_out if name in text], name
+        assert name in caplog.text
+    assert "200 x 200 pixels. For photos of 96 x 80 a scene needs 316 x 264" in caplog.text
+    for record in manifest.photos:  # each scene looks like its picture, mirrored or not
+        number = int(record.scene[-1])
+        seen = _small(read_pixels(manifest.path_of(record), channels="rgb"))
+        own, *others = (
+            _small(read_pixels(pictures / name, channels="rgb"))
+            for name in np.roll(["a.jpg", "b.png", "c.jpg"], -number)
+        )
+        assert _alike(seen, own) > 0.7
+        assert max(_alike(seen, other) for other in others) < _alike(seen, own)
+    with pytest.raises(UsageError, match="other settings"):
+        simulate(tmp_path / "corpus", **settings)
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """Grey values of the middle in the photos' shape."""
+    step = min(pixels.shape[0] / SIZE[0], pixels.shape[1] / SIZE[1])
+    tall, wide = int(step * SIZE[0]), int(step * SIZE[1])
+    top, left = (pixels.shape[0] - tall) // 2, (pixels.shape[1] - wide) // 2
+    middle = Image.fromarray(pixels[top : top + tall, left : left + wide])
+    return np.asarray(middle.convert("L").resize((12, 10), Image.Resampling.BOX), float)
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    return max(
+        float(np.corrcoef(one.ravel(), side.ravel())[0, 1]) for side in (other, other[:, ::-1])
+    )
+
+
+def test_too_few_or_no_usable_pictures_are_refused_before_any_work(
+    pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"holds 3 pictures.* 4 scenes.*5 others cannot be used"):
+        simulate(tmp_path / "corpus", pictures=pictures, **{**SETTINGS, "scenes": 4})
+    with pytest.raises(UsageError, match=r"no picture that can be a scene.*a scene needs 6758"):
+        simulate(tmp_path / "corpus", pictures=pictures, **{**SETTINGS, "size": (1536, 2048)})
+    with pytest.raises(UsageError, match="cannot be opened"):
+        simulate(tmp_path / "corpus", pictures=pictures / "nowhere", **SETTINGS)
+    assert not (tmp_path / "corpus").exists()

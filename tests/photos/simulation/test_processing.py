@@ -1,10 +1,17 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from phototrace.photos.simulation import processing
-from phototrace.photos.simulation.cameras import CAMERAS, Camera, Denoising, Sharpening
+from phototrace.photos.simulation.camera import (
+    Camera,
+    Denoising,
+    Scaling,
+    Sharpening,
+)
+from phototrace.photos.simulation.cameras import CAMERAS
 from phototrace.photos.simulation.randomness import stream
 from phototrace.photos.simulation.sensor import colour_channels
 
@@ -60,7 +67,7 @@ def test_pixels_keep_their_colours() -> None:
     np.testing.assert_array_equal(processing.to_pixels(luma, chroma), colours)
 
 
-@pytest.mark.parametrize("kind", ["coring", "bilateral", "median"])
+@pytest.mark.parametrize("kind", ["coring", "bilateral", "median", "guided", "wavelet"])
 def test_denoising_takes_noise_and_leaves_edges(kind: str) -> None:
     denoising = Denoising(kind, luma=1.5)  # type: ignore[arg-type]
     assert processing.denoise_luma(noise(4.0), denoising, 4.0).std() < 0.75 * 4.0
@@ -95,8 +102,8 @@ def test_the_noise_profile_rises_with_iso() -> None:
 
 def test_sharpening_adds_its_amount_to_detail_beyond_the_threshold() -> None:
     luma = noise(6.0)
-    plain = Sharpening(radius=1.0, amount=0.8)
-    assert processing.sharpen(luma, plain).std() > 1.4 * luma.std()
+    plain = Sharpening(radius=1.5, amount=2.0)
+    assert processing.sharpen(luma, plain).std() > 1.2 * luma.std()
     deaf = replace(plain, threshold=100.0)
     np.testing.assert_array_equal(processing.sharpen(luma, deaf), luma)
 
@@ -109,3 +116,45 @@ def test_a_limit_bounds_the_halo() -> None:
     assert free.max() > 200
     assert bound.max() == 185
     assert bound.min() == 55
+
+
+def test_sharpening_raises_middling_detail_and_leaves_the_finest() -> None:
+    across = np.broadcast_to(np.arange(SIZE[1]), SIZE)
+
+    def raised(wavelength: float) -> float:
+        wave = (128 + 10 * np.cos(2 * np.pi * across / wavelength)).astype(np.float32)
+        sharp = processing.sharpen(wave, Sharpening(radius=1.5, amount=1.0))
+        return float(sharp[:, 16:-16].std() / wave[:, 16:-16].std())
+
+    assert raised(4.0) > 1.45
+    assert raised(2.0) - 1 < 0.7 * (raised(4.0) - 1)
+
+
+def test_no_sharpening_changes_nothing() -> None:
+    luma = noise(4.0)
+    assert processing.sharpen(luma, Sharpening(1.0, 0.0)) is luma
+
+
+@pytest.mark.parametrize("kind", ["guided", "wavelet"])
+def test_denoising_smooths_noise_of_every_scale(kind: str) -> None:
+    """A three-level wavelet and a 5 x 5 filter reach below the finest scale."""
+    after = processing.denoise_luma(noise(4.0), Denoising(kind, luma=3.0), 4.0)  # type: ignore[arg-type]
+    quarters = after.reshape(SIZE[0] // 4, 4, SIZE[1] // 4, 4).mean((1, 3))
+    assert quarters.std() < 0.6
+
+
+@pytest.mark.parametrize("method", ["area", "bilinear", "cubic", "lanczos"])
+def test_scaling_keeps_means_and_gives_the_stored_size(method: str) -> None:
+    plane = np.asarray(cv2.GaussianBlur(noise(20.0), (0, 0), 3.0), np.float32)
+    scaling = Scaling(0.5, method)  # type: ignore[arg-type]
+    small = processing.scale(plane, (32, 48), scaling)
+    assert small.shape == (32, 48)
+    assert small.dtype == np.float32
+    np.testing.assert_allclose(small, plane.reshape(32, 2, 48, 2).mean((1, 3)), atol=1.5)
+    assert processing.scale(plane, SIZE, scaling) is plane
+
+
+def test_area_scaling_takes_the_mean_of_all_pixels() -> None:
+    plane = noise(20.0)
+    small = processing.scale(plane, (32, 48), Scaling(0.5, "area"))
+    np.testing.assert_allclose(small, plane.reshape(32, 2, 48, 2).mean((1, 3)), atol=1e-3)

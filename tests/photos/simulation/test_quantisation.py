@@ -3,7 +3,8 @@ import io
 import pytest
 from PIL import Image
 
-from phototrace.photos.simulation.cameras import CAMERAS, Camera
+from phototrace.photos.simulation.camera import Camera
+from phototrace.photos.simulation.cameras import CAMERAS
 from phototrace.photos.simulation.quantisation import diagonal, ijg, radial
 
 
@@ -26,6 +27,6 @@ def test_steps_grow_from_the_finest_to_the_coarsest(form) -> None:  # type: igno
 
 @pytest.mark.parametrize("camera", CAMERAS, ids=lambda camera: camera.name)
 def test_every_cameras_tables_are_valid(camera: Camera) -> None:
-    for table in (camera.jpeg.luma, camera.jpeg.chroma):
+    for table in (table for mode in camera.jpeg.modes for table in mode):
         assert len(table) == 64
         assert all(isinstance(value, int) and 1 <= value <= 255 for value in table)

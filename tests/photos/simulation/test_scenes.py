@@ -1,25 +1,71 @@
+import cv2
 import numpy as np
 import pytest
 
-from phototrace.photos.simulation.scenes import FINENESS, KINDS, make_scene
+from phototrace.photos.simulation.randomness import stream
+from phototrace.photos.simulation.scenes import (
+    FINENESS,
+    KINDS,
+    _move,
+    _out_of_focus,
+    _veil,
+    make_scene,
+)
 
 SIZE = (224, 256)
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_a_scene_is_light_with_detail_in_every_central_block(number: int) -> None:
+def test_a_scene_is_light_with_something_to_see(number: int) -> None:
     light = make_scene(number, SIZE, seed=3).light
     assert light.dtype == np.float32
     assert light.shape[0] >= SIZE[0] * FINENESS
     assert light.shape[1] >= SIZE[1] * FINENESS
     assert np.isfinite(light).all()
     assert light.min() > 0
-    side = round(64 * FINENESS)
-    top, left = (length // 2 - 3 * side // 2 for length in light.shape[:2])
-    for row in range(3):
-        for column in range(3):
-            block = light[top + row * side :, left + column * side :][:side, :side]
-            assert block.std() / block.mean() > 0.03
+    assert light.std() / light.mean() > 0.05
+
+
+def test_scenes_are_as_unlike_as_photos_are() -> None:
+    """Near and far, plain and busy, dark and light: each varies over the scenes by a factor."""
+    scenes = [make_scene(number, (64, 64), seed=0) for number in range(len(KINDS))]
+    detail = []
+    for scene in scenes:
+        grey = np.log(scene.light.mean(axis=2) + 1e-4)
+        detail.append((grey - cv2.GaussianBlur(grey, (0, 0), 2.0)).std())
+    assert np.percentile(detail, 90) > 2 * np.percentile(detail, 10)
+    assert np.ptp([scene.stops for scene in scenes]) > 3
+    assert np.ptp([scene.bias for scene in scenes]) > 2
+
+
+def test_blur_leaves_a_part_in_focus() -> None:
+    busy = stream("busy").random((200, 260, 3), dtype=np.float32)
+    blurred = _out_of_focus(busy, 6.0, stream("focus"))
+    detail = blurred[:192, :256].reshape(6, 32, 8, 32, 3).std(axis=(1, 3, 4))
+    assert detail.max() > 0.9 * busy.std()
+    assert detail.min() < 0.3 * busy.std()
+    assert _out_of_focus(busy, 0.0, stream("focus")) is busy
+
+
+def test_motion_smears_a_part_along_a_line() -> None:
+    busy = stream("busy").random((200, 260, 3), dtype=np.float32)
+    moved = busy.copy()
+    _move(moved, stream("move"))
+    still = (moved == busy).all(axis=2)
+    assert 0.3 < still.mean() < 0.98
+    part = np.flatnonzero(~still.all(axis=1)), np.flatnonzero(~still.all(axis=0))
+    middle = moved[part[0][len(part[0]) // 2 - 10 :][:20]][
+        :, part[1][len(part[1]) // 5 : -len(part[1]) // 5]
+    ]
+    assert np.diff(middle, axis=1).std() < 0.6 * np.diff(middle, axis=0).std()
+
+
+def test_a_veil_lowers_contrast_about_the_mean() -> None:
+    light = np.exp(1.5 + stream("veil").normal(size=(80, 80, 3))).astype(np.float32)
+    veiled = light.copy()
+    _veil(veiled, 0.5)
+    assert np.log(veiled).std() == pytest.approx(0.5 * np.log(light).std(), rel=0.01)
+    assert np.log(veiled).mean() == pytest.approx(np.log(light).mean(), abs=0.1)
 
 
 def test_a_scene_is_the_same_again_and_another_with_another_number_or_seed() -> None:

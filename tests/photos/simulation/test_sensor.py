@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from phototrace.photos.simulation.cameras import BGGR, CAMERAS, GBRG, GRBG, RGGB, SIX_BY_SIX, Camera
+from phototrace.photos.simulation.camera import Camera
+from phototrace.photos.simulation.cameras import BGGR, CAMERAS, GBRG, GRBG, RGGB, SIX_BY_SIX
 from phototrace.photos.simulation.randomness import stream
 from phototrace.photos.simulation.sensor import (
     BLACK,
@@ -9,6 +12,7 @@ from phototrace.photos.simulation.sensor import (
     choose_iso,
     colour_channels,
     make_device,
+    mend,
     meter,
     mosaic,
     record,
@@ -101,4 +105,56 @@ def test_the_meter_puts_the_mean_at_mid_grey_but_spares_the_lights() -> None:
 
 
 def test_iso_rises_by_whole_stops_in_the_dark() -> None:
-    assert [choose_iso(CAMERA.sensor, s) for s in (-1, 0, 1.1, 9)] == [80, 80, 160, 2560]
+    assert [choose_iso(CAMERA.sensor, s) for s in (-1, 0, 1.1, 9)] == [80, 80, 160, 640]
+
+
+def test_iso_stops_at_the_sensors_top() -> None:
+    assert choose_iso(replace(CAMERA.sensor, top_iso=400), 9) == 320
+
+
+def test_bias_makes_a_photo_lighter() -> None:
+    even = np.full((*SIZE, 3), 0.05, np.float32)
+    plain, light = (meter(even, stream("bias"), bias) for bias in (0.0, 1.0))
+    assert light == pytest.approx(2 * plain)
+
+
+def test_hot_pixels_belong_to_the_device_and_grow_with_iso() -> None:
+    camera = replace(CAMERA, sensor=replace(CAMERA.sensor, hot=2000.0))
+    device, again, other = (make_device(camera, n, SIZE, 0) for n in (1, 1, 2))
+    np.testing.assert_array_equal(device.hot, again.hot)
+    assert 20 < len(device.hot) < 90  # 49 expected
+    assert {tuple(spot) for spot in device.hot.tolist()} != {tuple(s) for s in other.hot.tolist()}
+    dark = np.zeros((*SIZE, 3), np.float32)
+    low, high = (record(dark, camera.sensor, device, iso, stream("hot")) for iso in (80, 320))
+    spots = (device.hot[:, 0], device.hot[:, 1])
+    rest = np.ones(SIZE, bool)
+    rest[spots] = False
+    np.testing.assert_allclose(np.median(low[spots]), np.median(device.dark), rtol=0.4)
+    assert low[rest].max() < 0.01
+    assert high[spots].mean() > 2 * low[spots].mean()
+
+
+@pytest.mark.parametrize("filters", [RGGB, SIX_BY_SIX])
+def test_mending_replaces_listed_hot_pixels_from_their_own_colour(filters: tuple[str, ...]) -> None:
+    channels = colour_channels(filters, SIZE)
+    even = np.array([0.2, 0.5, 0.3], np.float32)[channels]
+    device = make_device(replace(CAMERA, sensor=replace(CAMERA.sensor, hot=2000.0)), 1, SIZE, 0)
+    raw = even.copy()
+    raw[device.hot[:, 0], device.hot[:, 1]] = 1.0
+    mended = mend(raw, device, channels)
+    listed, later = device.hot[device.listed], device.hot[~device.listed]
+    assert len(later) > 0
+    np.testing.assert_allclose(mended[tuple(listed.T)], even[tuple(listed.T)], atol=0.05)
+    assert (mended[tuple(later.T)] == 1.0).all()
+    assert (raw[tuple(listed.T)] == 1.0).all()
+
+
+def test_banding_moves_whole_rows() -> None:
+    quiet = replace(CAMERA.sensor, read_noise=0.0, hot=0.0)
+    device = replace(make_device(replace(CAMERA, sensor=quiet), 1, SIZE, 0), read_noise=0.0)
+    dark = np.zeros((*SIZE, 3), np.float32)
+    steady, banded = (
+        record(dark, replace(quiet, banding=b), device, 80, stream("rows")) for b in (0.0, 20.0)
+    )
+    assert steady.mean(axis=1).std() < 1e-3 * banded.mean(axis=1).std() + 1e-6
+    assert banded.std(axis=1).max() < 0.1 * banded.mean(axis=1).std()

@@ -29,6 +29,17 @@ def test_bank_is_textures_of_unit_contrast() -> None:
         assert texture.std() == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_nearer_bank_is_coarser() -> None:
+    def detail(near: float) -> np.ndarray:
+        bank = texture_bank(128, stream("bank"), near)
+        return np.array([np.diff(texture, axis=0).std() for texture in bank])
+
+    ratio = detail(3.0) / detail(1.0)
+    assert ratio[:2].max() < 0.76
+    assert ratio.max() < 0.8
+    assert np.median(ratio[:5]) < 0.7
+
+
 @pytest.mark.parametrize("shape", ["blob", "blade", "block"])
 def test_outlines_are_things_of_half_length_one(shape: str) -> None:
     for number in range(20):

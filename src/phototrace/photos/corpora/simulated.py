@@ -1,8 +1,8 @@
 """The corpus "simulated": photos of made-up scenes by made-up cameras, for use without any data.
 
 Every camera model and each of its bodies photographs the same scenes, so photos can be split by
-device and by scene. What sets the models apart is what sets real ones apart: colour filters,
-demosaicing, noise and its removal, sharpening, tone, JPEG (see `phototrace.photos.simulation`).
+device and by scene. What sets the models apart is what sets real ones apart: lens, colour filters,
+noise, demosaicing, corrections, tone, sharpening, size, JPEG (see `phototrace.photos.simulation`).
 
 Layout: `<make_model>/<device>/<scene>.jpg`, `manifest.parquet`, `settings.json` (what was asked
 for), and, once all is there, `contents.json`.
@@ -11,8 +11,9 @@ for), and, once all is there, `contents.json`.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -31,15 +32,20 @@ from phototrace.files import (
 )
 from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.photo import read_photo
-from phototrace.photos.simulation.cameras import CAMERAS, Camera
+from phototrace.photos.simulation.ablation import STEPS, without
+from phototrace.photos.simulation.camera import Camera
+from phototrace.photos.simulation.cameras import CAMERAS
 from phototrace.photos.simulation.randomness import stream
 from phototrace.progress import parallel_map
 
 if TYPE_CHECKING:
+    from phototrace.photos.simulation.pictures import Picture
     from phototrace.photos.simulation.scenes import Scene
 
+_log = logging.getLogger(__name__)
+
 CORPUS = "simulated"
-GENERATION = 1  # goes up when the same settings come to give other photos
+GENERATION = 2  # goes up when the same settings come to give other photos
 SMALLEST_SIDE = 64
 MANIFEST = "manifest.parquet"
 SETTINGS = "settings.json"
@@ -54,27 +60,39 @@ def simulate(
     size: tuple[int, int] = (768, 1024),
     seed: int = 0,
     models: Sequence[str] | None = None,
+    pictures: Path | None = None,
+    leave_out: Collection[str] = (),
 ) -> Manifest:
     """Write `scenes` photos a device into `folder` and return their manifest.
 
-    `size` is (height, width) in pixels, at least 64 each; `models` are names as in
-    `model_names()` (None: all). A photo depends on seed, size, camera, device and scene alone:
-    with the same library versions on the same kind of processor its bytes are the same, whatever
-    else is simulated and on however many cores. A finished simulation of the same settings is
-    checked and reused, an interrupted one goes on where it stopped.
+    A photo depends on seed, size, camera, device, scene and `leave_out` alone: with the same
+    library versions on the same kind of processor its bytes are the same, whatever else is
+    simulated and on however many cores. A finished simulation of the same settings is checked
+    and reused, an interrupted one goes on where it stopped.
+
+    Args:
+        folder: A new or empty folder, or one that holds this simulation.
+        scenes: How many; all devices photograph each.
+        size: (height, width) in pixels, at least 64 each.
+        seed: Other seeds give other scenes, bodies and photos.
+        models: Names as in `model_names()` (None: all).
+        pictures: A folder of your own pictures, each a scene, in place of made-up scenes. Those
+            that are too small or cannot be read are named in the log and in `settings.json`.
+        leave_out: Steps of the cameras to leave out, as in `step_names()`, to see their worth.
 
     Raises:
         UsageError: a wrong setting, or `folder` holds something else.
         DamagedError: the finished simulation's files were changed.
     """
-    cameras = _chosen(models)
+    cameras = tuple(without(camera, _known_steps(leave_out)) for camera in _chosen(models))
     if scenes < 1 or min(size) < SMALLEST_SIDE:
         raise UsageError(
             f"A simulation of {scenes} scenes at {size[0]} x {size[1]} pixels cannot be made. "
             f"Ask for at least one scene and {SMALLEST_SIDE} pixels a side."
         )
+    used, refused = _pictures(pictures, scenes, size)
     folder = Path(folder).absolute()  # worker processes may stand in another folder
-    _claim(folder, _settings(cameras, scenes, size, seed))
+    _claim(folder, _settings(cameras, scenes, size, seed, leave_out, used, refused))
     if is_complete(folder):
         check_contents(folder)
         return Manifest.read(folder / MANIFEST)
@@ -82,7 +100,7 @@ def simulate(
     # dealt out to more jobs, to keep all cores busy.
     deals = min(len(cameras), -(-2 * (os.cpu_count() or 1) // scenes))
     jobs = [(scene, cameras[deal::deals]) for scene in range(scenes) for deal in range(deals)]
-    photograph = partial(_photograph, folder=folder, size=size, seed=seed)
+    photograph = partial(_photograph, folder=folder, size=size, seed=seed, pictures=used)
     made = parallel_map(photograph, jobs, "Simulating")
     records = sorted((record for part in made for record in part), key=lambda made: made.path)
     Manifest(photos=tuple(records), root=folder).write(folder / MANIFEST)
@@ -93,6 +111,42 @@ def simulate(
 def model_names() -> tuple[str, ...]:
     """Make and model of every camera that can be simulated."""
     return tuple(camera.name for camera in CAMERAS)
+
+
+def step_names() -> tuple[str, ...]:
+    """The cameras' steps that can be left out."""
+    return tuple(STEPS)
+
+
+def _known_steps(leave_out: Collection[str]) -> Collection[str]:
+    unknown = sorted(set(leave_out) - set(STEPS))
+    if unknown:
+        raise UsageError(
+            f"The cameras have no step {', '.join(unknown)} to leave out. "
+            f"There are: {', '.join(STEPS)}."
+        )
+    return leave_out
+
+
+def _pictures(
+    folder: Path | None, scenes: int, size: tuple[int, int]
+) -> tuple[tuple[Picture, ...], list[str]]:
+    """A picture a scene (none: scenes are made up), and why others cannot be used."""
+    if folder is None:
+        return (), []
+    from phototrace.photos.simulation.pictures import find_pictures
+
+    pictures, refused = find_pictures(Path(folder).absolute(), size)
+    texts = [problem.text for problem in refused]
+    for text in texts:
+        _log.warning("%s", text)
+    if len(pictures) < scenes:
+        raise UsageError(
+            f"{folder} holds {len(pictures)} pictures that can be scenes, and {scenes} scenes are "
+            "asked for. Ask for fewer, or add pictures: one picture in two scenes would be a leak."
+            + (f" {len(texts)} others cannot be used; the first: {texts[0]}" if texts else "")
+        )
+    return tuple(pictures[:scenes]), texts
 
 
 def _chosen(models: Sequence[str] | None) -> tuple[Camera, ...]:
@@ -108,7 +162,13 @@ def _chosen(models: Sequence[str] | None) -> tuple[Camera, ...]:
 
 
 def _settings(
-    cameras: tuple[Camera, ...], scenes: int, size: tuple[int, int], seed: int
+    cameras: tuple[Camera, ...],
+    scenes: int,
+    size: tuple[int, int],
+    seed: int,
+    leave_out: Collection[str],
+    pictures: tuple[Picture, ...],
+    refused: list[str],
 ) -> dict[str, object]:
     """What the photos follow from, and its hash. The cameras' whole rows count."""
     asked: dict[str, object] = {
@@ -117,6 +177,8 @@ def _settings(
         "size": list(size),
         "seed": seed,
         "models": [camera.name for camera in cameras],
+        "leave_out": sorted(set(leave_out)),
+        "pictures": [picture.sha256 for picture in pictures],
         "cameras_hash": hash_of([asdict(camera) for camera in cameras]),
     }
     import cv2
@@ -125,7 +187,13 @@ def _settings(
 
     # Their versions decide on the bytes, and so on whether begun work can go on.
     libraries = {module.__name__: module.__version__ for module in (cv2, numpy, PIL)}
-    return {"version": 1, "settings": asked, "hash": hash_of(asked), "libraries": libraries}
+    return {
+        "version": 1,
+        "settings": asked,
+        "hash": hash_of(asked),
+        "libraries": libraries,
+        "pictures_left_out": refused,
+    }
 
 
 def _claim(folder: Path, settings: dict[str, object]) -> None:
@@ -156,39 +224,55 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
 
 
 def _photograph(
-    job: tuple[int, tuple[Camera, ...]], *, folder: Path, size: tuple[int, int], seed: int
+    job: tuple[int, tuple[Camera, ...]],
+    *,
+    folder: Path,
+    size: tuple[int, int],
+    seed: int,
+    pictures: tuple[Picture, ...],
 ) -> list[PhotoRecord]:
     """Photos of one scene with all bodies of some models; those already there stay."""
     number, cameras = job
+    picture = pictures[number] if pictures else None
     records = []
     with _one_thread():
         for camera, device in [(c, d) for c in cameras for d in range(1, c.devices + 1)]:
             path = f"{camera.name.replace(' ', '_')}/{device}/{_scene_id(number)}.jpg"
             if not (folder / path).exists():
-                write_bytes(folder / path, _take(number, camera, device, size, seed))
+                write_bytes(folder / path, _take(number, camera, device, size, seed, picture))
             records.append(_record(folder, path, camera, device, number))
     return records
 
 
-def _take(number: int, camera: Camera, device: int, size: tuple[int, int], seed: int) -> bytes:
+def _take(
+    number: int,
+    camera: Camera,
+    device: int,
+    size: tuple[int, int],
+    seed: int,
+    picture: Picture | None,
+) -> bytes:
     # Here, not above: OpenCV and Pillow take their time and a look at the table needs neither.
     from phototrace.photos.simulation.encoding import encode
     from phototrace.photos.simulation.sensor import make_device
-    from phototrace.photos.simulation.shooting import shoot
+    from phototrace.photos.simulation.shooting import sensor_size, shoot
 
     random = stream(seed, "photo", camera.name, device, number, *size)
-    body = make_device(camera, device, size, seed)
-    shot = shoot(_scene(number, size, seed), camera, body, size, random)
+    body = make_device(camera, device, sensor_size(camera, size), seed)
+    shot = shoot(_scene(number, size, seed, picture), camera, body, size, random)
     # A day a scene, so that no two photos of a device look like a burst.
     taken = _FIRST_DAY + timedelta(days=number, seconds=int(random.integers(8 * 3600)))
-    return encode(shot.pixels, camera, shot.iso, taken)
+    return encode(shot.pixels, camera, shot.iso, taken, shot.mode)
 
 
 @lru_cache(maxsize=1)
-def _scene(number: int, size: tuple[int, int], seed: int) -> Scene:
+def _scene(number: int, size: tuple[int, int], seed: int, picture: Picture | None) -> Scene:
+    from phototrace.photos.simulation.pictures import picture_scene
     from phototrace.photos.simulation.scenes import make_scene
 
-    return make_scene(number, size, seed)
+    if picture is None:
+        return make_scene(number, size, seed)
+    return picture_scene(picture, number, size, seed)
 
 
 def _scene_id(number: int) -> str:

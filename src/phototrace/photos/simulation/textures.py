@@ -52,18 +52,25 @@ def smooth_field(size: tuple[int, int], cells: int, random: np.random.Generator)
     )
 
 
-def texture_bank(side: int, random: np.random.Generator) -> list[Floats]:
+def texture_bank(side: int, random: np.random.Generator, near: float = 1.0) -> list[Floats]:
     """Nine periodic textures of side x side px: even, drawn out, leaves and pebbles, stripes.
 
-    They are float32 with mean 0 and variance 1, in [-3, 3].
+    They are float32 with mean 0 and variance 1, in [-3, 3], seen `near` times enlarged: what they
+    are made of is larger then, and what is finer than that is weaker.
     """
-    even = [fractal((side, side), exponent, random, coarsest=90) for exponent in (0.7, 1.1)]
+    steeper = 0.15 * np.log2(near)
+    even = [
+        fractal((side, side), exponent + steeper, random, coarsest=90 * near)
+        for exponent in (0.7, 1.1)
+    ]
     drawn = [
-        fractal((side, side), 0.9, random, coarsest=60, stretch=stretch, angle=angle)
+        fractal(
+            (side, side), 0.9 + steeper, random, coarsest=60 * near, stretch=stretch, angle=angle
+        )
         for stretch, angle in ((3.0, 0.2), (2.0, 1.3), (4.0, 2.2))
     ]
     litter = [
-        small_things(side, shape, radius, random)
+        small_things(side, shape, radius * near, random)
         for shape, radius in (("blob", 5.0), ("blade", 11.0), ("blade", 6.0))
     ]
     stripes = np.tanh(3.0 * drawn[0]) + 0.3 * even[0]
