@@ -87,6 +87,7 @@ def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -
         size=(wanted.height, wanted.width),
         seed=wanted.seed,
         models=wanted.models or None,
+        devices=wanted.devices,
         pictures=None if wanted.pictures is None else beside / wanted.pictures,
         leave_out=wanted.leave_out,
     )

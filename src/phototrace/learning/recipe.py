@@ -46,6 +46,7 @@ class Simulated(_Part):
         height: Of the photos, px.
         seed: Makes scenes, bodies and photos.
         models: Names of the camera models; empty takes all.
+        devices: Bodies of each model; left out, all that it has.
         pictures: A folder of pictures to be the scenes, relative to the recipe.
         leave_out: Steps of the cameras that are left out, to see their worth.
     """
@@ -55,6 +56,7 @@ class Simulated(_Part):
     height: int = Field(default=768, ge=64)
     seed: int = Field(default=0, ge=0)
     models: list[str] = []
+    devices: int | None = Field(default=None, ge=1)
     pictures: str | None = None
     leave_out: list[str] = []
 

@@ -67,6 +67,9 @@ def test_the_bytes_do_not_depend_on_the_workers(made: Manifest, tmp_path: Path) 
 def test_a_photo_does_not_depend_on_what_else_is_simulated(made: Manifest, tmp_path: Path) -> None:
     few = simulate(tmp_path / "few", scenes=1, size=SIZE, models=["Dogwood X1"])
     assert photos_of(few.root).items() <= photos_of(made.root).items()
+    first = simulate(tmp_path / "first", scenes=1, size=SIZE, models=["Dogwood X1"], devices=1)
+    assert [p.device for p in first.photos] == ["1"]
+    assert photos_of(first.root).items() <= photos_of(made.root).items()
 
 
 def test_another_seed_gives_other_photos(made: Manifest, tmp_path: Path) -> None:
@@ -118,7 +121,8 @@ def test_a_changed_photo_of_a_finished_simulation_is_found(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 5}, {"scenes": 3}, {"models": ["Elm 700"]}, {"leave_out": ["prnu"]}]
+    "change",
+    [{"seed": 5}, {"scenes": 3}, {"models": ["Elm 700"]}, {"devices": 1}, {"leave_out": ["prnu"]}],
 )
 def test_other_settings_are_refused(made: Manifest, change: dict[str, object]) -> None:
     before = photos_of(made.root)
@@ -153,6 +157,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         ({"models": ["Canon EOS 6D"]}, "Canon EOS 6D.*There are: Alder A10"),
         ({"models": []}, "There are"),
         ({"scenes": 0}, "at least one scene"),
+        ({"devices": 0}, "at least one scene and device"),
         ({"size": (32, 96)}, "64 pixels"),
         ({"leave_out": ["lens"]}, "no step lens.*There are: optics"),
     ],

@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -60,6 +60,7 @@ def simulate(
     size: tuple[int, int] = (768, 1024),
     seed: int = 0,
     models: Sequence[str] | None = None,
+    devices: int | None = None,
     pictures: Path | None = None,
     leave_out: Collection[str] = (),
 ) -> Manifest:
@@ -76,6 +77,7 @@ def simulate(
         size: (height, width) in pixels, at least 64 each.
         seed: Other seeds give other scenes, bodies and photos.
         models: Names as in `model_names()` (None: all).
+        devices: Bodies of each model (None: all that a model has).
         pictures: A folder of your own pictures, each a scene, in place of made-up scenes. Those
             that are too small or cannot be read are named in the log and in `settings.json`.
         leave_out: Steps of the cameras to leave out, as in `step_names()`, to see their worth.
@@ -85,11 +87,13 @@ def simulate(
         DamagedError: the finished simulation's files were changed.
     """
     cameras = tuple(without(camera, _known_steps(leave_out)) for camera in _chosen(models))
-    if scenes < 1 or min(size) < SMALLEST_SIDE:
+    if scenes < 1 or min(size) < SMALLEST_SIDE or (devices is not None and devices < 1):
         raise UsageError(
             f"A simulation of {scenes} scenes at {size[0]} x {size[1]} pixels cannot be made. "
-            f"Ask for at least one scene and {SMALLEST_SIDE} pixels a side."
+            f"Ask for at least one scene and device, and {SMALLEST_SIDE} pixels a side."
         )
+    if devices is not None:
+        cameras = tuple(replace(c, devices=min(c.devices, devices)) for c in cameras)
     used, refused = _pictures(pictures, scenes, size)
     folder = Path(folder).absolute()  # worker processes may stand in another folder
     _claim(folder, _settings(cameras, scenes, size, seed, leave_out, used, refused))
