@@ -10,9 +10,14 @@ from phototrace.errors import UsageError
 from phototrace.evidence.assessing import Assessment, assess
 from phototrace.evidence.evaluation import evaluate
 from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.testing import detect_photos
+from phototrace.learning.detector import Detector
 from phototrace.learning.experiment import train_recipe
+from phototrace.learning.features import FeatureExtractor
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.trees import ExtraTrees
+from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import read_pixels
 
@@ -183,3 +188,27 @@ def test_two_runs_of_one_name_are_refused(
 def test_recipe_is_the_same_in_both(runs: list[Run]) -> None:
     first, second = (run.network().state_dict() for run in runs)
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_detector_is_tested_on_the_patches_that_test_its_leg(
+    assessed: Assessment, runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    target, source = runs
+    (folder,) = (target.folder.parent / "stores").glob("leg-*")
+    store = PatchStore.open(folder)
+    rows = store.rows("train")
+    extractor = FeatureExtractor(source)
+    detector = Detector(extractor, ExtraTrees(n_estimators=10, random_state=0))
+    detector.fit(extractor.transform_store(store)[rows], store.label[rows])
+    table = detect_photos(detector, target, "leg", photos, tmp_path, "trees").predictions
+    network = assessed.tested[0].predictions
+    assert (table.run, table.run_hash, table.classes) == ("trees", source.hash, network.classes)
+    for column in ("photo", "row", "column", "label", "seen_device"):
+        assert np.array_equal(getattr(table, column), getattr(network, column))
+    record = next(r for r in photos.photos if r.id == table.photo[7])
+    row, place = int(table.row[7]), int(table.column[7])
+    patch = read_pixels(photos.path_of(record))[row : row + 64, place : place + 64]
+    assert np.allclose(detector.predict_proba(patch[None])[0], table.probabilities[7], atol=1e-3)
+    other = replace(target, split={**target.split, "hash": "other"})
+    with pytest.raises(UsageError, match="different splits"):
+        detect_photos(detector, other, "leg", photos, tmp_path, "trees")

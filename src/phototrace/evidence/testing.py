@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
 from phototrace.evidence.predictions import Predictions
@@ -21,6 +23,9 @@ from phototrace.patches.plan import PatchPlan, label_of, plan_patches
 from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.splits import Split
+
+if TYPE_CHECKING:
+    from phototrace.learning.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,51 @@ def predict_photos(
     patches that the recipe's cutting gives are tested, whether or not classes are balanced.
     """
     leg = leg or next(iter(run.classes))
+    chosen = _choose(run, leg, manifest, stores)
+    machine = accelerator(run.recipe.training.precision)
+    rows = np.arange(len(chosen.store))
+    name = title(run, leg)
+    probabilities = predict_proba(
+        run.network(backbone), chosen.store, rows, leg, machine, label=f"Testing {name}"
+    )
+    return _tested(run, leg, chosen, name, run.hash, probabilities)
+
+
+def detect_photos(
+    detector: Detector, run: Run, leg: str, manifest: Manifest, stores: Path, name: str
+) -> Tested:
+    """What a detector says of the photos that a leg of `run` may be tested on.
+
+    The detector was fitted on the leg's training patches, with labels as in its store; its
+    features may be another run's of the same split (else its training photos might be tested:
+    `UsageError`). `name` is what reports call it. The rest is as in `predict_photos`.
+    """
+    given = detector.extractor.run
+    source = given if isinstance(given, Run) else Run.open(Path(given))
+    if source.split["hash"] != run.split["hash"]:
+        raise UsageError(
+            f"{source.folder} and {run.folder} are of different splits: photos that taught the one "
+            "might test the other. Train both from recipes with one [photos] and [split]."
+        )
+    chosen = _choose(run, leg, manifest, stores)
+    features = detector.extractor.transform_store(chosen.store)
+    probabilities = np.zeros((len(features), len(chosen.task.classes)), dtype=np.float32)
+    probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
+        features
+    )
+    return _tested(run, leg, chosen, name, detector.extractor.origin.run, probabilities)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The patches that a leg may be tested on, and how many photos were left out and why."""
+
+    task: Task
+    store: PatchStore
+    left_out: Counter[str]
+
+
+def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     task = _task_of(run, leg)
     kept, left_out = _testable(run, leg, manifest, task)
     if not kept:
@@ -67,20 +117,25 @@ def predict_photos(
         )
     plan = _plan(run, leg, task, Manifest(photos=tuple(kept), root=manifest.root))
     store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
-    rows = np.arange(len(store))
-    machine = accelerator(run.recipe.training.precision)
-    network = run.network(backbone)
-    probabilities = predict_proba(
-        network, store, rows, leg, machine, label=f"Testing {title(run, leg)}"
-    )
-    small = len(plan.too_small)
-    if small:
-        left_out["too small for a patch"] = small
+    if plan.too_small:
+        left_out["too small for a patch"] = len(plan.too_small)
+    return _Chosen(task, store, left_out)
+
+
+def _tested(
+    run: Run,
+    leg: str,
+    chosen: _Chosen,
+    name: str,
+    run_hash: str,
+    probabilities: NDArray[np.float32],
+) -> Tested:
+    store = chosen.store
     return Tested(
         leg=leg,
-        predictions=_predictions(run, leg, task, store, probabilities),
+        predictions=_predictions(run, name, run_hash, chosen, probabilities),
         photos=len(np.unique(store.column("photo"))),
-        left_out=left_out,
+        left_out=chosen.left_out,
         unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
     )
 
@@ -132,14 +187,15 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
 
 
 def _predictions(
-    run: Run, leg: str, task: Task, store: PatchStore, probabilities: np.typing.NDArray[np.float32]
+    run: Run, name: str, run_hash: str, chosen: _Chosen, probabilities: NDArray[np.float32]
 ) -> Predictions:
+    task, store = chosen.task, chosen.store
     device, scene = store.column("device"), store.column("scene")
     return Predictions(
         task=task.name,
         classes=task.classes,
-        run=title(run, leg),
-        run_hash=run.hash,
+        run=name,
+        run_hash=run_hash,
         split_hash=run.split["hash"],
         data_hash=store.hash,
         label=store.label,
