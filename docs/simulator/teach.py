@@ -1,0 +1,173 @@
+"""What simulated photos teach: the tables of docs/simulator.md that need trainings.
+
+    python docs/simulator/teach.py real REAL --out FOLDER [--write]
+    python docs/simulator/teach.py steps REAL --out FOLDER [--write]
+    python docs/simulator/teach.py cameras --out FOLDER [--write]
+
+`real`: the manipulation task learned on simulated photos alone (`manipulation.toml`), tested on
+REAL, a folder or manifest of real photos. `steps`: the same, smaller and shorter, with all steps of
+the simulated cameras and with each left out once. `cameras`: which simulated camera model took a
+photo, on devices and scenes never seen, with the models' own quantisation tables and with one table
+for all. What is finished in FOLDER is not done again; `--write` puts the tables into the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from phototrace.evidence.comparison import compare
+from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.markdown import (
+    FIGURE_HEAD,
+    figure_row,
+    fill_page,
+    percent_and_interval,
+    points_and_interval,
+    table,
+)
+from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.testing import predict_photos
+from phototrace.learning.experiment import find_photos, train_recipe
+from phototrace.learning.recipe import Recipe
+from phototrace.photos.corpora.simulated import step_names
+from phototrace.photos.indexing import read_photos
+from phototrace.photos.manifest import Manifest
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "simulator.md"
+REAL_TRAINED = HERE.parent / "results/predictions-manipulation-128.parquet"
+STORED = HERE / "predictions-simulated-manipulation-128.parquet"
+ONE_QUALITY = 90
+
+SHORT: dict[str, Any] = {
+    "optimizer": "adamw", "schedule": "one-cycle", "learning_rate": 1e-3, "weight_decay": 0.01,
+}  # fmt: skip
+
+
+def taught(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
+    """Train a recipe on its simulated photos; predictions on `tested` (None: on its test part)."""
+    photos = find_photos(recipe, HERE, None, out)
+    run = train_recipe(recipe, photos, out / "runs", resume=True)
+    return predict_photos(run, tested or photos, out / "tests").predictions
+
+
+def real(photos: Manifest, out: Path) -> dict[str, str]:
+    """Simulated photos alone teach, real ones test; beside it the network that real ones taught."""
+    predictions = taught(Recipe.read(HERE / "manipulation.toml"), photos, out)
+    predictions.save(STORED)
+    return real_tables()
+
+
+def real_tables() -> dict[str, str]:
+    """The tables of `real`, from the stored predictions."""
+    predictions = Predictions.load(STORED)
+    result = evaluate(predictions)
+    rows = [figure_row("all patches", result.accuracy)]
+    rows += [figure_row(f"{s.what}: {s.value}", s.accuracy) for s in result.strata[:2]]
+    rows += [figure_row(c.name, c.recall) for c in result.by_class if c.recall]
+    beside = compare(predictions, Predictions.load(REAL_TRAINED))
+    pair = table(
+        ("patches that both were tested on", "taught by simulated photos, %",
+         "taught by real ones, %", "difference, points (95 % interval)"),
+        [(str(beside.matched), f"{100 * beside.accuracy_a:.1f}",
+          f"{100 * beside.accuracy_b:.1f}", points_and_interval(beside))],
+    )  # fmt: skip
+    return {"real": table(("", "right, %", *FIGURE_HEAD), rows), "real beside": pair}
+
+
+def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
+    """The manipulation task at 64 px on a few simulated photos, in minutes."""
+    name = "without-" + leave_out[0].replace(" ", "-") if leave_out else "all-steps"
+    simulated = {
+        "scenes": 12, "devices": 1, "height": 512, "width": 640, "seed": 5,
+        "leave_out": list(leave_out),
+    }  # fmt: skip
+    leg = {
+        "task": "manipulation", "blocks": "random", "blocks_per_photo": 12,
+        "per_class": {"train": 5000, "tune": 200, "test": 2000},
+        "editing": ["block", "region"], "batch_size": 64,
+    }  # fmt: skip
+    return Recipe.parse({
+        "name": name,
+        "seed": 5,
+        "photos": {"simulated": simulated},
+        "split": {"by": "scene", "tune": 0.1, "test": 0.1},
+        "network": {"patch_size": 64},
+        "legs": {"manipulation": leg},
+        "training": {**SHORT, "epochs": 2},
+    })  # fmt: skip
+
+
+def steps(photos: Manifest, out: Path) -> dict[str, str]:
+    """Accuracy on real photos with every step, and what each is worth."""
+    whole = taught(short_recipe(()), photos, out)
+    accuracy = percent_and_interval(evaluate(whole).balanced_accuracy)
+    rows = [("none", accuracy, "")]
+    for step in step_names():
+        without = taught(short_recipe((step,)), photos, out)
+        accuracy = percent_and_interval(evaluate(without).balanced_accuracy)
+        rows.append((step, accuracy, points_and_interval(compare(without, whole))))
+        print(rows[-1], flush=True)
+    return {"steps": table(("left out", "right on real photos, %", "difference, points"), rows)}
+
+
+def camera_recipe(recompress: int | None) -> Recipe:
+    """All simulated camera models at 64 px, devices and scenes kept apart."""
+    photos: dict[str, Any] = {"simulated": {"scenes": 18, "height": 512, "width": 640, "seed": 1}}
+    if recompress is not None:
+        photos["recompress"] = recompress
+    return Recipe.parse({
+        "name": "cameras-own-tables" if recompress is None else "cameras-one-table",
+        "seed": 1,
+        "photos": photos,
+        "split": {"by": "device and scene", "tune": 0.1, "test": 0.25},
+        "network": {"patch_size": 64},
+        "legs": {
+            "camera": {
+                "task": "camera", "blocks": "random", "blocks_per_photo": 32, "batch_size": 64,
+            }
+        },
+        "training": {**SHORT, "epochs": 5},
+    })  # fmt: skip
+
+
+def cameras(out: Path) -> dict[str, str]:
+    """Camera models on devices and scenes never seen, with own tables and with one."""
+    rows = []
+    for what, quality in (
+        ("own tables", None),
+        (f"one table (quality {ONE_QUALITY})", ONE_QUALITY),
+    ):
+        result = evaluate(taught(camera_recipe(quality), None, out))
+        rows.append(figure_row(f"patches, {what}", result.accuracy))
+        rows.append(figure_row(f"photos, {what}", result.photo_accuracy))
+        print(rows[-2:], flush=True)
+    return {"cameras": table(("", "right, %", *FIGURE_HEAD), rows)}
+
+
+def main() -> None:
+    """Work out the asked table, print it, and write it where told."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("real", "steps", "cameras"))
+    parser.add_argument("photos", type=Path, nargs="?", help="real photos: a folder or manifest")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    if asked.what == "cameras":
+        made = cameras(asked.out)
+    elif asked.photos is None:
+        parser.error(f"{asked.what} needs real photos: a folder or a manifest")
+    else:
+        work: Callable[[Manifest, Path], dict[str, str]] = real if asked.what == "real" else steps
+        made = work(read_photos(asked.photos), asked.out)
+    for name, text in made.items():
+        print(f"{name}\n{text}\n")
+    if asked.write:
+        fill_page(PAGE, made)
+
+
+if __name__ == "__main__":
+    main()
