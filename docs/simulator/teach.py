@@ -82,7 +82,7 @@ def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
     """The manipulation task at 64 px on a few simulated photos, in minutes."""
     name = "without-" + leave_out[0].replace(" ", "-") if leave_out else "all-steps"
     simulated = {
-        "scenes": 12, "devices": 1, "height": 512, "width": 640, "seed": 5,
+        "scenes": 10, "devices": 1, "height": 512, "width": 640, "seed": 5,
         "leave_out": list(leave_out),
     }  # fmt: skip
     leg = {
@@ -97,7 +97,7 @@ def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
         "split": {"by": "scene", "tune": 0.1, "test": 0.1},
         "network": {"patch_size": 64},
         "legs": {"manipulation": leg},
-        "training": {**SHORT, "epochs": 2},
+        "training": {**SHORT, "epochs": 1},
     })  # fmt: skip
 
 
