@@ -9,6 +9,7 @@ import pytest
 
 from phototrace import cli
 from phototrace.evidence.markdown import filled
+from phototrace.learning.trees import ExtraTrees
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,11 +44,12 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer scenes and one epoch, so that it takes seconds."""
+    """With fewer scenes and trees and one epoch, so that it takes seconds."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert code is not None
     monkeypatch.chdir(tmp_path)
     quick = code[1].replace("scenes=8", "scenes=4, size=(192, 256)").replace(": 2,", ": 1,", 1)
-    exec(compile(quick, "README.md", "exec"), {})
+    quick = quick.replace("pt.Detector(extractor)", "pt.Detector(extractor, few_trees)")
+    exec(compile(quick, "README.md", "exec"), {"few_trees": ExtraTrees(n_estimators=20)})
     assert (tmp_path / "runs/first/evaluation/index.html").is_file()
