@@ -82,12 +82,12 @@ def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
     """The manipulation task at 64 px on a few simulated photos, in minutes."""
     name = "without-" + leave_out[0].replace(" ", "-") if leave_out else "all-steps"
     simulated = {
-        "scenes": 10, "devices": 1, "height": 512, "width": 640, "seed": 5,
+        "scenes": 8, "devices": 1, "height": 512, "width": 640, "seed": 5,
         "leave_out": list(leave_out),
     }  # fmt: skip
     leg = {
         "task": "manipulation", "blocks": "random", "blocks_per_photo": 12,
-        "per_class": {"train": 5000, "tune": 200, "test": 2000},
+        "per_class": {"train": 3000, "tune": 200, "test": 1500},
         "editing": ["block", "region"], "batch_size": 64,
     }  # fmt: skip
     return Recipe.parse({
@@ -116,7 +116,7 @@ def steps(photos: Manifest, out: Path) -> dict[str, str]:
 
 def camera_recipe(recompress: int | None) -> Recipe:
     """All simulated camera models at 64 px, devices and scenes kept apart."""
-    photos: dict[str, Any] = {"simulated": {"scenes": 18, "height": 512, "width": 640, "seed": 1}}
+    photos: dict[str, Any] = {"simulated": {"scenes": 12, "height": 512, "width": 640, "seed": 1}}
     if recompress is not None:
         photos["recompress"] = recompress
     return Recipe.parse({
@@ -130,7 +130,7 @@ def camera_recipe(recompress: int | None) -> Recipe:
                 "task": "camera", "blocks": "random", "blocks_per_photo": 32, "batch_size": 64,
             }
         },
-        "training": {**SHORT, "epochs": 5},
+        "training": {**SHORT, "epochs": 4},
     })  # fmt: skip
 
 
