@@ -51,3 +51,8 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     quick = code[1].replace("scenes=8", "scenes=4, size=(192, 256)").replace(": 2,", ": 1,", 1)
     exec(compile(quick, "README.md", "exec"), {})
     assert (tmp_path / "runs/first/evaluation/index.html").is_file()
+
+
+def test_the_simulators_page_shows_the_measured_table() -> None:
+    table = (ROOT / "docs/simulator/statistics.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "docs/simulator.md").read_text(encoding="utf-8")
