@@ -53,3 +53,8 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     quick = quick.replace("pt.Detector(extractor)", "pt.Detector(extractor, few_trees)")
     exec(compile(quick, "README.md", "exec"), {"few_trees": ExtraTrees(n_estimators=20)})
     assert (tmp_path / "runs/first/evaluation/index.html").is_file()
+
+
+def test_the_simulators_page_shows_the_measured_table() -> None:
+    table = (ROOT / "docs/simulator/statistics.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "docs/simulator.md").read_text(encoding="utf-8")

@@ -228,10 +228,10 @@ def draw_distributions(real: Floats, simulated: Floats, path: Path) -> None:
     plt.close(figure)
 
 
-def draw_contact_sheet(manifest: Manifest, path: Path, columns: int = 8, rows: int = 5) -> None:
+def draw_contact_sheet(manifest: Manifest, path: Path, columns: int = 8, rows: int = 3) -> None:
     """Simulated photos, a camera and a scene further each time."""
     step = max(1, len(manifest.photos) // (columns * rows) | 1)
-    side = 150
+    side = 120
     sheet = np.full((rows * side, columns * side, 3), 255, np.uint8)
     for place in range(columns * rows):
         record = manifest.photos[(place * step) % len(manifest.photos)]
