@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,20 +16,37 @@ from phototrace.learning.trees import ExtraTrees
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs/results/tables.py")
+def load(path: str) -> ModuleType:
+    """A program that makes a page's tables."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
 
-def test_every_table_is_what_the_stored_predictions_give(tables: ModuleType) -> None:
-    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    assert filled(page, tables.tables()) == page
-    assert "<!-- table:" in page
+@pytest.mark.parametrize(
+    ("page", "program", "tables"),
+    [
+        ("results.md", "docs/results/tables.py", lambda program: program.tables()),
+        ("simulator.md", "docs/simulator/teach.py", lambda program: program.real_tables()),
+        (
+            "mechanisms.md",
+            "docs/mechanisms/mechanisms.py",
+            lambda program: program.tables("real") | program.tables("simulated"),
+        ),
+    ],
+)
+def test_every_table_is_what_the_stored_predictions_give(
+    page: str, program: str, tables: Callable[[ModuleType], dict[str, str]]
+) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    made = tables(load(program))
+    assert made
+    assert all(f"<!-- table: {name} -->" in text for name in made)
+    assert filled(text, made) == text
 
 
 def test_readme_names_every_command() -> None:

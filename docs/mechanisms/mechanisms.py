@@ -5,8 +5,9 @@
 RECIPE has two legs and a share depth (`real.toml`, `simulated.toml`). Trained are each leg alone,
 each on the other's frozen trunk, and both together, with equally many steps of each leg (a head on
 a frozen trunk: 30 passes); then extremely randomised trees on the fc2 features of the two single
-runs and of the hybrid. All share one split. What is finished in FOLDER is not done again. The
-tables are printed; `--write` puts them, and the predictions they come from, beside this file.
+runs and of the hybrid, of 6,000 training patches of the target task. All share one split. What is
+finished in FOLDER is not done again. The tables are printed; `--write` puts them, and the
+predictions they come from, beside this file.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from phototrace.photos.manifest import Manifest
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "mechanisms.md"
 TRANSFER_EPOCHS = 30
+TREE_ROWS = 6000
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
             yield Result(target, f"network, {way}", one.predictions, run.provenance["seconds"])
         plan = experiment.plans[target]
         store = build_store(plan, out / "runs/stores" / f"{target}-{plan.hash[:12]}")
-        rows = store.rows("train")
+        rows = np.random.default_rng(base.seed).permutation(store.rows("train"))[:TREE_ROWS]
+        patches, labels = store.read(rows), store.label[rows]
         extractors = {
             f"{target} features": runs[target], f"{source} features": runs[source],
             "hybrid features": runs["hybrid"],
@@ -119,8 +122,7 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
         for way, run in extractors.items():
             started = time.monotonic()
             detector = Detector(FeatureExtractor(run), seed=base.seed)
-            features = detector.extractor.transform_store(store)
-            detector.fit(features[rows], store.label[rows])
+            detector.fit(patches, labels)
             seconds = time.monotonic() - started
             one = detect_photos(detector, runs[target], target, manifest, tests, f"trees, {way}")
             yield Result(target, f"trees, {way}", one.predictions, seconds)

@@ -127,7 +127,7 @@ def camera_recipe(recompress: int | None) -> Recipe:
         "network": {"patch_size": 64},
         "legs": {
             "camera": {
-                "task": "camera", "blocks": "random", "blocks_per_photo": 32, "batch_size": 64,
+                "task": "camera", "blocks": "random", "blocks_per_photo": 24, "batch_size": 64,
             }
         },
         "training": {**SHORT, "epochs": 4},
