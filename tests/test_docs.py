@@ -37,6 +37,11 @@ def load(path: str) -> ModuleType:
             "docs/mechanisms/mechanisms.py",
             lambda program: program.tables("real") | program.tables("simulated"),
         ),
+        (
+            "mechanisms.md",
+            "docs/mechanisms/normalisation.py",
+            lambda program: program.tables("real"),
+        ),
     ],
 )
 def test_every_table_is_what_the_stored_predictions_give(

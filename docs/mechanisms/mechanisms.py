@@ -132,9 +132,11 @@ def tables(setting: str) -> dict[str, str]:
     """The table of each leg, from the stored predictions and times."""
     made = {}
     folder = HERE / setting
-    legs = sorted({path.name.split(".")[0] for path in folder.glob("*.parquet")})
+    legs = sorted({path.name.split(".")[0] for path in folder.glob("*.[0-9].*.parquet")})
     for leg in legs:
-        paths = sorted(folder.glob(f"{leg}.*.parquet"), key=lambda p: int(p.name.split(".")[1]))
+        paths = sorted(
+            folder.glob(f"{leg}.[0-9].*.parquet"), key=lambda p: int(p.name.split(".")[1])
+        )
         found = [Predictions.load(path) for path in paths]
         minutes = np.loadtxt(folder / f"{leg}.minutes.txt", ndmin=1)
         rows = []
