@@ -120,9 +120,12 @@ def index(
 
 @app.command()
 def audit(
-    source: Annotated[str, typer.Argument(help="A manifest, or a recipe (file or name).")],
+    source: Annotated[str, typer.Argument(help="A manifest or folder, or a recipe.")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest, with a recipe.")] = None,
-    by: Annotated[str, typer.Option(help="What a manifest's column 'part' keeps apart.")] = "photo",
+    trunk: Annotated[Path | None, typer.Option(help="As in train, with a recipe.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="What a manifest's column 'part' keeps apart: photo, ...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look for leaks between training and test, duplicates, and broken files.
@@ -132,27 +135,37 @@ def audit(
     """
     from phototrace.photos.audit import audit as find_leaks
     from phototrace.photos.audit import split_from_column
-    from phototrace.photos.manifest import Manifest, verify
+    from phototrace.photos.indexing import read_photos
+    from phototrace.photos.manifest import verify
 
-    if Path(source).suffix in (".csv", ".parquet"):
-        manifest = Manifest.read(Path(source))
+    if Path(source).is_dir() or Path(source).suffix.lower() in (".csv", ".parquet"):
+        if photos or trunk:
+            raise UsageError("--photos and --trunk go with a recipe, not with a manifest.")
+        manifest = read_photos(Path(source))
+        if not manifest.photos:
+            raise UsageError(f"{source} lists no photos. Index a folder that holds some.")
         hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
-        split = split_from_column(manifest, "part", by=by) if hand_made else None
+        if by and not hand_made:
+            raise UsageError("--by needs a manifest whose column 'part' says train, tune or test.")
+        split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
         of_trunk = []
     else:
         from phototrace.learning.experiment import find_photos, prepare
         from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.recipe import Recipe
+        from phototrace.learning.run import Run
         from phototrace.learning.transfer import open_trunk
         from phototrace.recipes import recipe_path
 
+        if by:
+            raise UsageError("--by goes with a manifest; a recipe says itself how it splits.")
         path = recipe_path(source)
         recipe = Recipe.read(path)
-        trunk = open_trunk(recipe, path.parent)
+        taught = Run.open(trunk) if trunk else open_trunk(recipe, path.parent)
         experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
         manifest, split = experiment.manifest, experiment.split
         devices = recipe.split.test_devices
-        of_trunk = trunk_leaks(manifest, experiment.split, trunk.split, devices) if trunk else []
+        of_trunk = trunk_leaks(manifest, experiment.split, taught.split, devices) if taught else []
     problems = verify(manifest)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
@@ -225,10 +238,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the page and predictions.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Test runs on photos that taught none of them: accuracy with intervals, and a page.
+    """Test runs, each on the photos that did not teach it: accuracy with intervals, and a page.
 
     Every leg of a run is tested. With two runs or more, also the paired difference of each to the
-    first, where they answer the same question.
+    first, on the patches that test both, where they answer the same question.
 
     Example: phototrace evaluate runs/manipulation photos.parquet
     """
@@ -275,7 +288,7 @@ def _list(what: str, items: Any) -> None:
     print(f"{len(items)} {what}:", file=sys.stderr)
     for item in items[:LISTED]:
         facts = item if isinstance(item, dict) else vars(item)
-        name = facts.get("path") or facts.get("a") or ""
-        print(f"  {name}: {facts.get('text') or facts.get('reason') or ''}", file=sys.stderr)
+        # Sentences name their file themselves, with what is not printable escaped.
+        print(f"  {facts.get('text') or facts.get('reason')}", file=sys.stderr)
     if len(items) > LISTED:
         print(f"  and {len(items) - LISTED} more (--json lists all)", file=sys.stderr)

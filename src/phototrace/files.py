@@ -37,6 +37,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which by itself
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

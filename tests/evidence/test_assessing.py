@@ -10,7 +10,7 @@ from phototrace.errors import UsageError
 from phototrace.evidence.assessing import Assessment, assess
 from phototrace.evidence.evaluation import evaluate
 from phototrace.evidence.predictions import Predictions
-from phototrace.evidence.testing import detect_photos
+from phototrace.evidence.testing import detect_photos, predict_photos
 from phototrace.learning.detector import Detector
 from phototrace.learning.experiment import train_recipe
 from phototrace.learning.features import FeatureExtractor
@@ -55,6 +55,19 @@ def test_only_photos_that_taught_nothing_are_tested(
     test = {r.id for r in photos.photos if part[r.sha256] == "test"}
     assert set(assessed.tested[0].predictions.photo) == test
     assert assessed.tested[0].left_out == {"used in training": len(photos.photos) - len(test)}
+
+
+def test_a_burst_with_a_training_photo_is_not_tested(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    part = runs[0].split["part"]
+    test = [r for r in photos.photos if part[r.sha256] == "test"]
+    taught = next(r for r in photos.photos if part[r.sha256] == "train")
+    joined = {test[0].id, taught.id}
+    rows = (replace(r, burst="b" if r.id in joined else "") for r in photos.photos)
+    tested = predict_photos(runs[0], replace(photos, photos=tuple(rows)), tmp_path)
+    assert set(tested.predictions.photo) == {r.id for r in test[1:]}
+    assert tested.left_out["in a burst with a photo used in training"] == 1
 
 
 def test_a_device_kept_out_is_marked_as_never_seen(assessed: Assessment) -> None:

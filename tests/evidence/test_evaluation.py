@@ -92,6 +92,20 @@ def test_log_loss_and_calibration_error(made_up: MakeUp) -> None:
     assert result.calibration_error == pytest.approx(gap / len(table))
 
 
+def test_an_unknown_scene_is_neither_seen_nor_never_seen(made_up: MakeUp) -> None:
+    table = made_up()
+    lost = table.scene == "scene 0"
+    scene = np.where(lost, "", table.scene)
+    result = evaluate(replace(table, scene=scene, seen_scene=table.seen_scene & ~lost))
+    patches = {s.value: s.accuracy.patches for s in result.strata if s.what == "scene"}
+    assert patches["seen in training"] == np.sum(table.seen_scene & ~lost)
+    assert patches["never seen"] == np.sum(~table.seen_scene & ~lost)
+    none = evaluate(
+        replace(table, scene=np.full(len(table), ""), seen_scene=table.seen_scene & False)
+    )
+    assert not [s for s in none.strata if s.what == "scene"]
+
+
 def test_parts_of_the_test_set(made_up: MakeUp) -> None:
     table = made_up()
     result = evaluate(table, resamples=100)

@@ -40,6 +40,10 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
         (MINIMAL + "[split]\nby = 'camera'\n", ["split.by", "'device'"]),
         (MINIMAL + "[network]\npatch_size = 100\n", ["network.patch_size", "32"]),
         (MINIMAL + "[training]\nepochs = 0\n", ["training.epochs", "0"]),
+        (MINIMAL + "[training]\nepochs = true\n", ["training.epochs", "True"]),
+        (MINIMAL + "[training]\nlearning_rate = inf\n", ["training.learning_rate", "finite"]),
+        ("seed = '1'\n" + MINIMAL, ["seed"]),
+        (MINIMAL + "classes = ['unaltered', 'unaltered']\n", ["classes", "each class once"]),
         ('name = "a"\n[legs]\n', ["legs"]),
         ("[legs.m]\ntask = 'manipulation'\n", ["'name' is missing"]),
         (MINIMAL.replace('"a"', '"../a"'), ["name"]),
@@ -76,7 +80,7 @@ def test_missing_and_unreadable_recipes(tmp_path: Path) -> None:
 @given(
     name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,20}\Z"),
     where=st.dictionaries(st.text(min_size=1), st.lists(st.text(max_size=5)), max_size=3),
-    classes=st.lists(st.text(max_size=8), max_size=3),
+    classes=st.lists(st.text(max_size=8), max_size=3, unique=True),
     rate=st.floats(1e-9, 10),
 )
 def test_a_recipe_survives_being_written(

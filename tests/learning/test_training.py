@@ -108,6 +108,15 @@ def test_a_finished_run_is_returned_not_repeated(finished: Run, photos: Manifest
         train_recipe(recipe(epochs=4), photos, finished.folder.parent, backbone=toy)
 
 
+def test_a_name_in_use_is_refused_before_patches_are_cut(finished: Run, photos: Manifest) -> None:
+    stores = sorted((finished.folder.parent / "stores").iterdir())
+    other = finished.recipe.model_copy(update={"seed": finished.recipe.seed + 1})
+    with pytest.raises(UsageError, match="other choices or data"):
+        train_recipe(other, photos, finished.folder.parent, backbone=toy)
+    cut = [path for path in (finished.folder.parent / "stores").iterdir() if path.is_dir()]
+    assert set(cut) <= set(stores)
+
+
 def test_a_run_from_before_transfer_and_multitask_still_opens(
     finished: Run, tmp_path: Path
 ) -> None:

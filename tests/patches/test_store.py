@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,23 @@ def test_a_photo_changed_since_indexing_is_skipped_and_named(
     store.verify()
     shards = [np.load(path) for path in sorted(store.folder.glob("*.npy"))]
     np.testing.assert_array_equal(np.concatenate(shards), store.read(np.arange(len(store))))
+
+
+def test_a_photo_of_another_size_than_the_manifests_is_skipped_and_named(
+    photos: Manifest, tmp_path: Path
+) -> None:
+    first, *others = photos.photos
+    wrong = replace(photos, photos=(replace(first, height=first.height + 64), *others))
+    store = build_store(_plan(wrong), tmp_path / "store")
+    (skipped,) = store.facts["skipped"]
+    assert skipped["id"] == first.id
+    assert f"says {first.width} x {first.height + 64}. Index" in skipped["reason"]
+
+
+def test_photos_without_a_size_are_no_photos_too_small(photos: Manifest) -> None:
+    first, *others = photos.photos
+    with pytest.raises(UsageError, match=r"no width and height of 1 photos.*index"):
+        _plan(replace(photos, photos=(replace(first, width=0), *others)))
 
 
 def test_a_changed_shard_is_found(photos: Manifest, tmp_path: Path) -> None:

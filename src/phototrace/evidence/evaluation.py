@@ -245,8 +245,13 @@ def _strata(
         for name in np.unique(predictions.editing).tolist()
         if name
     ]
-    for what, seen in (("device", predictions.seen_device), ("scene", predictions.seen_scene)):
-        parts += [(what, "seen in training", seen), (what, "never seen", ~seen)]
+    everywhere = np.ones(len(predictions), dtype=np.bool_)
+    known_scene = predictions.scene != ""  # of an unknown scene nobody can say whether it was seen
+    for what, seen, known in (
+        ("device", predictions.seen_device, everywhere),
+        ("scene", predictions.seen_scene, known_scene),
+    ):
+        parts += [(what, "seen in training", seen & known), (what, "never seen", ~seen & known)]
     for what, value, chosen in parts:
         if chosen.any():
             yield Stratum(what, value, patches.figure(chosen), photos.figure(chosen[first]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from phototrace.errors import UsageError
 from phototrace.evidence.predictions import Predictions
 from phototrace.learning.experiment import patch_settings
+from phototrace.learning.leaks import TAUGHT
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import T_A, Task
@@ -58,9 +59,10 @@ def predict_photos(
     """Predict every patch of the photos that a leg of the run may be tested on; first by default.
 
     Photos of the run's own test part, and photos that it has never met, are tested. Left out and
-    counted are those that taught or tuned any of its legs or its trunk, those its split kept out
-    of every part, those that its recipe does not take, and cameras that it does not know. All
-    patches that the recipe's cutting gives are tested, whether or not classes are balanced.
+    counted are those that taught or tuned any of its legs or its trunk, or share a burst with one
+    that did, those its split kept out of every part, those that its recipe does not take, and
+    cameras that it does not know. All patches that the recipe's cutting gives are tested, whether
+    or not classes are balanced.
     """
     leg = leg or next(iter(run.classes))
     chosen = _choose(run, leg, manifest, stores)
@@ -157,14 +159,18 @@ def _testable(
 ) -> tuple[list[PhotoRecord], Counter[str]]:
     taken_by_all = manifest.where(**run.recipe.photos.where)
     taken = {r.id for r in taken_by_all.where(**run.recipe.legs[leg].where).photos}
+    taught = {r.burst for r in manifest.photos if run.split["part"].get(r.sha256) in TAUGHT}
+    bursts = {*taught, *run.split.get("bursts", ())} - {""}
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
         part = run.split["part"].get(record.sha256)
         if record.id not in taken:
             left_out["not taken by the recipe"] += 1
-        elif part in ("train", "tune"):
+        elif part in TAUGHT:
             left_out["used in training"] += 1
+        elif record.burst in bursts:
+            left_out["in a burst with a photo used in training"] += 1
         elif record.sha256 in run.split["excluded"]:
             left_out["kept out of every part by the split"] += 1
         elif task.label != T_A.label and label_of(record, task.label) not in task.classes:

@@ -17,7 +17,7 @@ from phototrace.learning.batches import Leg
 from phototrace.learning.leaks import TAUGHT, check_leaks
 from phototrace.learning.network import BACKBONES, Backbone, Network, build_network
 from phototrace.learning.recipe import LegChoice, Photos, Recipe
-from phototrace.learning.run import Run, machine, write_run
+from phototrace.learning.run import Run, machine, require_free, write_run
 from phototrace.learning.tasks import T_A, Task, camera_task
 from phototrace.learning.training import (
     accelerator,
@@ -223,6 +223,7 @@ def train_recipe(
         allowed=allow_leaks,
     )  # fmt: skip
     with locked(folder):
+        require_free(folder, recipe, experiment.split.hash, resume)
         return _train_in(folder, experiment, network, trunk, leaks, out / "stores", resume)
 
 
@@ -262,7 +263,7 @@ def _train_in(
     data = {name: _store(name, plan, stores) for name, plan in experiment.plans.items()}
     legs = [_leg(name, store, recipe.legs[name]) for name, store in data.items()]
     plan = hash_of({
-        "recipe": recipe.model_dump(mode="json", exclude={"network": {"trunk_from"}}),
+        "recipe": recipe.choices(),
         "trunk": trunk.hash if trunk else None,
         "data": {name: store.hash for name, store in data.items()},
         "split": experiment.split.hash,
@@ -276,10 +277,6 @@ def _train_in(
             return run
         raise UsageError(
             f"{folder} holds a run of other choices or data. Choose another name or folder."
-        )
-    if (folder / "checkpoint").is_dir() and not resume:
-        raise UsageError(
-            f"{folder} holds an unfinished training. Go on with --resume, or remove the folder."
         )
     for note in experiment.notes:
         say(note)

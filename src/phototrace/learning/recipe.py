@@ -16,7 +16,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: 1 is not "1" and true is not 1. A whole number may stand for a real one.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Photos(_Part):
@@ -65,8 +66,8 @@ class SplitChoice(_Part):
     """How photos are kept apart: `by` photo, device, scene, or device and scene."""
 
     by: Literal["photo", "device", "scene", "device and scene"] = "photo"
-    tune: float = Field(default=0.1, gt=0, lt=1)
-    test: float = Field(default=0.2, gt=0, lt=1)
+    tune: float = Field(allow_inf_nan=False, default=0.1, gt=0, lt=1)
+    test: float = Field(allow_inf_nan=False, default=0.2, gt=0, lt=1)
     test_devices: list[str] = []
 
 
@@ -115,7 +116,14 @@ class LegChoice(_Part):
     per_class: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
     editing: list[Literal["block", "region"]] = ["block"]
     batch_size: int = Field(default=40, ge=2)
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(allow_inf_nan=False, default=1.0, gt=0)
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("name each class once")
+        return value
 
     @field_validator("editing")
     @classmethod
@@ -141,13 +149,13 @@ class TrainingChoice(_Part):
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     schedule: Literal["halving", "one-cycle"] = "halving"
-    learning_rate: float = Field(default=1e-3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    learning_rate: float = Field(allow_inf_nan=False, default=1e-3, gt=0)
+    momentum: float = Field(allow_inf_nan=False, default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(allow_inf_nan=False, default=0.0, ge=0)
     halve_every: int = Field(default=3, ge=1)
     epochs: int = Field(default=30, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    trunk_store_gb: float = Field(default=8.0, ge=0)
+    trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0)
 
 
 class Recipe(_Part):
@@ -202,6 +210,10 @@ class Recipe(_Part):
             return cls.model_validate(data)
         except ValidationError as error:
             raise UsageError(f"In {where}: {_explain(error)}") from None
+
+    def choices(self) -> dict[str, Any]:
+        """All that the recipe says as plain values, but where its trunk lies: its hash counts."""
+        return self.model_dump(mode="json", exclude={"network": {"trunk_from"}})
 
     def to_toml(self) -> str:
         """The recipe as TOML with every choice written out."""

@@ -118,6 +118,25 @@ class Run:
         return network.eval()
 
 
+def require_free(folder: Path, recipe: Recipe, split_hash: str, resume: bool) -> None:
+    """Raise `UsageError` where a training of `recipe` cannot end in `folder`.
+
+    It is asked before patches are cut, which may take long: where a run of other choices or of
+    another split lies there, or an unfinished one that is not to be resumed.
+    """
+    if is_complete(folder):
+        run = Run.open(folder)
+        same = run.recipe.choices() == recipe.choices() and run.split["hash"] == split_hash
+        if not same:
+            raise UsageError(
+                f"{folder} holds a run of other choices or data. Choose another name or folder."
+            )
+    elif (folder / "checkpoint").is_dir() and not resume:
+        raise UsageError(
+            f"{folder} holds an unfinished training. Go on with --resume, or remove the folder."
+        )
+
+
 def load_weights(network: Network, path: Path) -> None:
     """Load safetensors into a network of the same form, and check values and constraint."""
     try:

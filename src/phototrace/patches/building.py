@@ -31,7 +31,7 @@ from phototrace.patches.manipulations import EDITINGS, MANIPULATIONS, Operation
 from phototrace.patches.plan import MANIPULATION, PatchPlan
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
-from phototrace.photos.photo import read_pixels
+from phototrace.photos.photo import read_pixels, shown
 from phototrace.progress import parallel_map
 
 SHARD_BYTES = 64 * 2**20
@@ -95,11 +95,16 @@ def photo_pixels(plan: PatchPlan, photo: int) -> NDArray[np.uint8]:
     """The pixels of one of the plan's photos, recompressed where the settings say so."""
     record, settings = plan.manifest.photos[photo], plan.settings
     path = plan.manifest.path_of(record)
+    channels = settings.channels if settings.recompress is None else "rgb"
+    pixels = read_pixels(path, channels=channels, sha256=record.sha256)
+    if pixels.shape[:2] != (record.height, record.width):
+        raise PhotoError(
+            f"{shown(path)} has {pixels.shape[1]} x {pixels.shape[0]} pixels where the manifest "
+            f"says {record.width} x {record.height}. Index the photos again."
+        )
     if settings.recompress is None:
-        return read_pixels(path, channels=settings.channels, sha256=record.sha256)
-    pixels = recompressed(
-        read_pixels(path, channels="rgb", sha256=record.sha256), settings.recompress
-    )
+        return pixels
+    pixels = recompressed(pixels, settings.recompress)
     return np.ascontiguousarray(pixels[..., 1]) if settings.channels == "green" else pixels
 
 

@@ -145,6 +145,12 @@ def plan_patches(
     )
     if settings.label != MANIPULATION:
         photos = [r for r in photos if label_of(r, settings.label) in settings.classes]
+    unsized = sum(not (r.width and r.height) for r in photos)
+    if unsized:
+        raise UsageError(
+            f"The manifest says no width and height of {unsized} photos. "
+            "`phototrace index MANIFEST -o FILE` adds them."
+        )
     chosen: list[Block] = []
     too_small: list[PhotoRecord] = []
     for part in parts:
