@@ -172,7 +172,11 @@ def test_a_transfer_and_a_hybrid_from_the_command_line(
         (["index", ".", "-o", "m.txt"], 2, ".parquet"),
         (["index", ".", "-o", "m.csv", "--corpus", "dresdn"], 2, "dresdn"),
         (["audit", "none.csv"], 2, "none.csv"),
+        (["audit", "none.PARQUET"], 2, "none.PARQUET cannot be opened"),
+        (["audit", "."], 2, "no photos"),
         (["audit", "nonsense"], 2, "nonsense"),
+        (["audit", "manipulation", "--by", "device"], 2, "--by"),
+        (["audit", "m.csv", "--trunk", "run"], 2, "--trunk"),
         (["train", "nonsense"], 2, "manipulation-128"),
         (["train", "manipulation-128"], 2, "--photos"),
         (["train", "manipulation-128", "--photos", "none.csv"], 2, "none.csv"),
@@ -195,6 +199,30 @@ def test_a_mistake_gives_a_sentence_and_status_2(
     assert os.listdir(tmp_path) == []
 
 
+def test_an_audit_that_has_nothing_to_look_at_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,sha256\n")
+    assert phototrace(capsys, "audit", manifest)[0] == 2
+    manifest.write_text(f"path,sha256\na.jpg,{'0' * 64}\n")
+    status, _, err = phototrace(capsys, "audit", manifest, "--by", "device")
+    assert status == 2
+    assert "'part'" in err
+
+
+def test_what_is_listed_cannot_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(folder, copy)
+    (copy / "bad\x1b[31mred.jpg").write_bytes(b"")
+    status, _, err = phototrace(capsys, "index", copy, "-o", tmp_path / "m.csv")
+    assert status == 1
+    assert "\\x1b[31mred.jpg is empty" in err
+    assert "\x1b" not in err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "phototrace", "--debug", "audit", "none.csv"]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -211,7 +239,7 @@ def test_a_full_disk_is_a_sentence(
     monkeypatch.setattr(os, "fsync", full)
     status, _, err = phototrace(capsys, "index", folder, "-o", tmp_path / "m.csv")
     assert status == 1
-    assert "The disk is full" in err
+    assert f"The disk is full ({tmp_path / 'm.csv'})" in err
     assert not (tmp_path / "m.csv").exists()
     assert not list(tmp_path.rglob("*.tmp"))
 
