@@ -13,6 +13,7 @@ predictions they come from, beside this file.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from phototrace.evidence.markdown import (
 )
 from phototrace.evidence.predictions import Predictions
 from phototrace.evidence.testing import detect_photos, predict_photos
+from phototrace.files import write_json
 from phototrace.learning.detector import Detector
 from phototrace.learning.experiment import find_photos, prepare, train_recipe
 from phototrace.learning.features import FeatureExtractor
@@ -42,6 +44,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "mechanisms.md"
 TRANSFER_EPOCHS = 30
 TREE_ROWS = 6000
+INDEX = "index.json"
 
 
 @dataclass(frozen=True)
@@ -130,26 +133,21 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
 
 def tables(setting: str) -> dict[str, str]:
     """The table of each leg, from the stored predictions and times."""
-    made = {}
     folder = HERE / setting
-    legs = sorted({path.name.split(".")[0] for path in folder.glob("*.[0-9].*.parquet")})
-    for leg in legs:
-        paths = sorted(
-            folder.glob(f"{leg}.[0-9].*.parquet"), key=lambda p: int(p.name.split(".")[1])
-        )
-        found = [Predictions.load(path) for path in paths]
-        minutes = np.loadtxt(folder / f"{leg}.minutes.txt", ndmin=1)
+    made = {}
+    for leg, entries in json.loads((folder / INDEX).read_text(encoding="utf-8")).items():
+        found = [Predictions.load(folder / entry["file"]) for entry in entries]
         rows = []
-        for path, one, spent in zip(paths, found, minutes, strict=True):
+        for entry, one in zip(entries, found, strict=True):
             evaluation = evaluate(one)
             unseen = [s for s in evaluation.strata if s.value == "never seen"]
             devices = [s.accuracy for s in unseen if s.what == "device"]
             rows.append((
-                path.name.split(".")[2],
+                entry["way"],
                 percent_and_interval(evaluation.balanced_accuracy),
                 percent_and_interval(devices[0]) if devices else "",
                 points_and_interval(compare(one, found[0])) if one is not found[0] else "",
-                f"{spent:.1f}",
+                f"{entry['minutes']:.1f}",
             ))  # fmt: skip
         head = (
             "", "right, % (95 % interval)", "on devices never seen, %",
@@ -170,17 +168,17 @@ def main() -> None:
     base = Recipe.read(asked.recipe)
     manifest = find_photos(base, asked.recipe.parent, asked.photos, asked.out)
     folder = HERE / base.name
-    minutes: dict[str, list[float]] = {leg: [] for leg in base.legs}
+    index: dict[str, list[dict[str, object]]] = {leg: [] for leg in base.legs}
     for one in results(base, manifest, asked.out):
-        number = len(minutes[one.leg])
-        minutes[one.leg].append(one.seconds / 60)
         accuracy = percent_and_interval(evaluate(one.predictions).balanced_accuracy)
         print(f"{one.leg}: {one.way}: {accuracy}", flush=True)
+        file = f"{one.leg}-{one.way.replace(', ', '-').replace(' ', '-')}.parquet"
+        minutes = round(one.seconds / 60, 2)
+        index[one.leg].append({"way": one.way, "minutes": minutes, "file": file})
         if asked.write:
-            one.predictions.save(folder / f"{one.leg}.{number}.{one.way}.parquet")
+            one.predictions.save(folder / file)
     if asked.write:
-        for leg, spent in minutes.items():
-            np.savetxt(folder / f"{leg}.minutes.txt", spent, "%.2f")
+        write_json(folder / INDEX, index)
         fill_page(PAGE, tables(base.name))
 
 

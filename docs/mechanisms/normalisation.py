@@ -41,6 +41,7 @@ from phototrace.patches.store import PatchStore
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "mechanisms.md"
 PATCHES, BATCH = 2000, 100
+OWN = "-own-statistics.parquet"
 
 
 @torch.no_grad()
@@ -65,9 +66,9 @@ def with_own_statistics(
 def stored(setting: str) -> dict[str, tuple[Predictions, Predictions]]:
     """Leg -> predictions with averaged and with own statistics, as they lie beside this file."""
     found = {}
-    for path in sorted((HERE / setting).glob("*.own statistics.parquet")):
-        leg = path.name.split(".")[0]
-        (averaged,) = (HERE / setting).glob(f"{leg}.*.network, multitask.parquet")
+    for path in sorted((HERE / setting).glob(f"*{OWN}")):
+        leg = path.name.removesuffix(OWN)
+        averaged = HERE / setting / f"{leg}-network-multitask.parquet"
         found[leg] = (Predictions.load(averaged), Predictions.load(path))
     return found
 
@@ -115,7 +116,7 @@ def main() -> None:
         own = replace(averaged, run=f"{averaged.run}, own statistics", probabilities=probabilities)
         print(f"{leg}: {points_and_interval(compare(own, averaged))} points", flush=True)
         if asked.write:
-            own.save(HERE / base.name / f"{leg}.own statistics.parquet")
+            own.save(HERE / base.name / f"{leg}{OWN}")
     if asked.write:
         fill_page(PAGE, tables(base.name))
 
