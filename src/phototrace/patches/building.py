@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from io import BytesIO, RawIOBase
 from itertools import pairwise
@@ -168,8 +170,13 @@ def _build_shard(
     skipped: list[dict[str, str]] = []
     header = _npy_header(len(plan), plan)
     digest = hashlib.sha256(header)
-    with written_whole(path) as temporary, temporary.open("wb", buffering=0) as file:
+    with (
+        written_whole(path) as temporary,
+        temporary.open("wb", buffering=0) as file,
+        ThreadPoolExecutor(1) as flusher,
+    ):
         _write_all(file, memoryview(header))
+        flushed: Future[None] = flusher.submit(os.fdatasync, file.fileno())
         for photo, about in enumerate(plan.manifest.photos):
             rows = np.flatnonzero(plan.photo == photo)
             try:
@@ -183,6 +190,10 @@ def _build_shard(
             digest.update(data)
             _write_all(file, data)
             kept.extend((first + rows).tolist())
+            # The disk works while the next photo is cut: at the end little is left to wait for.
+            if flushed.done():
+                flushed = flusher.submit(os.fdatasync, file.fileno())
+        flushed.result()
         if skipped:  # the header announced more patches than there are
             file.seek(0)
             _write_all(file, memoryview(_npy_header(len(kept), plan)))
