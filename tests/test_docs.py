@@ -35,7 +35,7 @@ def load(path: str) -> ModuleType:
         (
             "mechanisms.md",
             "docs/mechanisms/mechanisms.py",
-            lambda program: program.tables("real"),
+            lambda program: program.tables("real") | program.tables("simulated"),
         ),
         (
             "mechanisms.md",
