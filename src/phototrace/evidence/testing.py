@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from phototrace.errors import UsageError
 from phototrace.evidence.predictions import Predictions
 from phototrace.learning.experiment import patch_settings
-from phototrace.learning.leaks import TAUGHT
+from phototrace.learning.leaks import TAUGHT, taught_bursts
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import T_A, Task
@@ -159,8 +159,7 @@ def _testable(
 ) -> tuple[list[PhotoRecord], Counter[str]]:
     taken_by_all = manifest.where(**run.recipe.photos.where)
     taken = {r.id for r in taken_by_all.where(**run.recipe.legs[leg].where).photos}
-    taught = {r.burst for r in manifest.photos if run.split["part"].get(r.sha256) in TAUGHT}
-    bursts = {*taught, *run.split.get("bursts", ())} - {""}
+    bursts = taught_bursts(manifest, run.split)
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:

@@ -31,8 +31,8 @@ from phototrace.learning.training import (
     PREDICT_BATCH,
     Accelerator,
     accelerator,
-    computes_bfloat16,
     place,
+    takes_bfloat16,
     to_input,
 )
 from phototrace.patches.store import PatchStore
@@ -236,9 +236,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def _precision(self) -> str:
         asked = self._load().run.recipe.training.precision
-        if asked == "auto":
-            return "bfloat16" if computes_bfloat16() else "float32"
-        return asked
+        return "bfloat16" if takes_bfloat16(asked) else "float32"
 
     def _checked(self, patches: NDArray[Any]) -> NDArray[np.uint8]:
         if patches.dtype != np.uint8 or patches.shape[1:] != self._patch_shape:

@@ -57,6 +57,15 @@ def check_leaks(
     return leaks
 
 
+def taught_bursts(manifest: Manifest, taught: Mapping[str, Any]) -> set[str]:
+    """Bursts with a photo that taught the run whose `Run.split` is `taught`.
+
+    Also by the names that `manifest` gives them now: a burst that grew may have another.
+    """
+    known = {p.burst for p in manifest.photos if taught["part"].get(p.sha256) in TAUGHT}
+    return {*known, *taught.get("bursts", ())} - {""}
+
+
 def trunk_leaks(
     manifest: Manifest,
     split: Split,
@@ -77,8 +86,7 @@ def trunk_leaks(
     leaks = []
     tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
     device, scene = "device" in split.by, "scene" in split.by
-    known = {p.burst for p in manifest.photos if taught["part"].get(p.sha256) in TAUGHT}
-    bursts = {*known, *taught.get("bursts", ())} - {""}
+    bursts = taught_bursts(manifest, taught)
     for photo in tests:
         kept_out = device or photo.device_id in test_devices
         if taught["part"].get(photo.sha256) in TAUGHT:
