@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
 from phototrace.evidence.predictions import Predictions
-from phototrace.learning.experiment import patch_settings
+from phototrace.learning.experiment import patch_settings, taken, taken_by_leg
 from phototrace.learning.leaks import TAUGHT, taught_bursts
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
@@ -157,14 +157,15 @@ def _task_of(run: Run, leg: str) -> Task:
 def _testable(
     run: Run, leg: str, manifest: Manifest, task: Task
 ) -> tuple[list[PhotoRecord], Counter[str]]:
-    taken_by_all = manifest.where(**run.recipe.photos.where)
-    taken = {r.id for r in taken_by_all.where(**run.recipe.legs[leg].where).photos}
+    by_all = taken(manifest, run.recipe)
+    by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.legs[leg]).photos}
     bursts = taught_bursts(manifest, run.split)
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
         part = run.split["part"].get(record.sha256)
-        if record.id not in taken:
+        named = by_leg.get(record.id)
+        if named is None:
             left_out["not taken by the recipe"] += 1
         elif part in TAUGHT:
             left_out["used in training"] += 1
@@ -172,10 +173,10 @@ def _testable(
             left_out["in a burst with a photo used in training"] += 1
         elif record.sha256 in run.split["excluded"]:
             left_out["kept out of every part by the split"] += 1
-        elif task.label != T_A.label and label_of(record, task.label) not in task.classes:
+        elif task.label != T_A.label and label_of(named, task.label) not in task.classes:
             left_out["of a camera the run does not know"] += 1
         else:
-            kept.append(record)
+            kept.append(named)
     return kept, left_out
 
 

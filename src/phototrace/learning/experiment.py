@@ -99,17 +99,18 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
     There is one split for all legs, of all photos that the recipe takes: what tests one leg
     trains none.
     """
-    chosen = _select(manifest, recipe.photos, "[photos]")
+    chosen = _with_enough(taken(manifest, recipe), recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
-        chosen, by.by, recipe.seed, tune=by.tune, test=by.test, test_devices=by.test_devices
-    )
+        chosen, by.by, recipe.seed, tune=by.tune, test=by.test,
+        test_devices=by.test_devices, tune_devices=by.tune_devices,
+    )  # fmt: skip
     tasks: dict[str, Task] = {}
     plans: dict[str, PatchPlan] = {}
     notes: list[str] = []
     for name, leg in recipe.legs.items():
         try:
-            own = _select(chosen, leg, f"[legs.{name}]")
+            own = _with_enough(taken_by_leg(chosen, leg), leg, f"[legs.{name}]")
             tasks[name] = _task(leg, own)
             settings = patch_settings(recipe, leg, tasks[name])
             plans[name] = plan_patches(own, split, settings, parts=TAUGHT)
@@ -122,17 +123,26 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
     return Experiment(recipe, chosen, split, tasks, plans, tuple(notes))
 
 
-def _select(manifest: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
-    """The photos that a part of a recipe takes: by columns, then by photos of the camera model."""
-    chosen = manifest.where(**choice.where)
+def taken(manifest: Manifest, recipe: Recipe) -> Manifest:
+    """The photos that a recipe takes by their columns, its camera models renamed."""
+    choice = recipe.photos
+    return manifest.where(**choice.where).renamed(choice.rename)
+
+
+def taken_by_leg(manifest: Manifest, leg: LegChoice) -> Manifest:
+    """Those of a recipe's photos that a leg takes by their columns."""
+    return manifest.where(**leg.where).without(**leg.without)
+
+
+def _with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
+    """The photos whose camera model has enough of them."""
     counts = Counter(record.camera for record in chosen.photos)
     kept = tuple(r for r in chosen.photos if counts[r.camera] >= choice.min_photos)
     if not kept:
         raise UsageError(
-            f"None of the {len(manifest.photos)} photos is left by the recipe's {where}. "
-            "Loosen 'where' or 'min_photos'."
+            f"None of the photos is left by the recipe's {where}. Loosen 'where' or 'min_photos'."
         )
-    return replace(manifest, photos=kept)
+    return replace(chosen, photos=kept)
 
 
 def _training_patches(plan: PatchPlan) -> int:
@@ -187,6 +197,7 @@ def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
         blocks=leg.blocks,
         blocks_per_photo=leg.blocks_per_photo,
         per_class={str(part): count for part, count in leg.per_class.items()},
+        photos={str(part): count for part, count in leg.photos.items()},
         editing=tuple(leg.editing) if task.label == T_A.label else (),
         recompress=recipe.photos.recompress,
         seed=recipe.seed,
@@ -243,7 +254,7 @@ def _network(experiment: Experiment, backbone: Backbone | None, trunk: Run | Non
         channels=choice.channels,
         preset=choice.preset,
         share_depth=choice.share_depth,
-        seed=recipe.seed,
+        seed=recipe.training_seed,
     )
     if trunk is not None:
         take_trunk(network, trunk, function)
@@ -282,7 +293,7 @@ def _train_in(
         say(note)
     provenance = {
         "plan": plan,
-        "seed": recipe.seed,
+        "seed": recipe.training_seed,
         "classes": {name: list(task.classes) for name, task in experiment.tasks.items()},
         "share_depth": recipe.network.share_depth,
         "data": {name: store.hash for name, store in data.items()},
@@ -309,7 +320,7 @@ def _train_in(
         plan = hash_of([plan, stored])
     done = train(
         trained, legs, recipe.training, folder,
-        plan=plan, preset=recipe.network.preset, seed=recipe.seed,
+        plan=plan, preset=recipe.network.preset, seed=recipe.training_seed,
     )  # fmt: skip
     provenance["seconds"] = round(done.seconds, 1)
     facts = with_taught(_split_facts(experiment), trunk)

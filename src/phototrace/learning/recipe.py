@@ -27,6 +27,7 @@ class Photos(_Part):
         manifest: Manifest file, relative to the recipe; `--photos` takes its place.
         simulated: Make simulated photos in place of reading a manifest.
         where: Manifest columns and the values kept.
+        rename: Camera models that count as another one (`"Nikon D70s" = "Nikon D70"`).
         min_photos: Camera models with fewer photos are left out.
         recompress: JPEG quality at which every photo is saved anew before it is cut.
     """
@@ -34,6 +35,7 @@ class Photos(_Part):
     manifest: str | None = None
     simulated: Simulated | None = None
     where: dict[str, list[str]] = {}
+    rename: dict[str, str] = {}
     min_photos: int = Field(default=1, ge=1)
     recompress: int | None = Field(default=None, ge=1, le=100)
 
@@ -63,12 +65,17 @@ class Simulated(_Part):
 
 
 class SplitChoice(_Part):
-    """How photos are kept apart: `by` photo, device, scene, or device and scene."""
+    """How photos are kept apart: `by` photo, device, scene, or device and scene.
+
+    `tune_devices`: with "device", whether a third device of a model tunes; else photos of those
+    that train do, as where there is none.
+    """
 
     by: Literal["photo", "device", "scene", "device and scene"] = "photo"
     tune: float = Field(allow_inf_nan=False, default=0.1, gt=0, lt=1)
     test: float = Field(allow_inf_nan=False, default=0.2, gt=0, lt=1)
     test_devices: list[str] = []
+    tune_devices: bool = True
 
 
 class NetworkChoice(_Part):
@@ -98,10 +105,12 @@ class LegChoice(_Part):
         task: `manipulation` or `camera`.
         classes: Class names in order; empty takes all operations, or all cameras of the photos.
         where: Manifest columns and the values kept, among the photos of the recipe.
+        without: Manifest columns and the values left out.
         min_photos: Camera models with fewer of these photos are left out.
         blocks: `central` (nine central blocks) or `random` (non-overlapping).
         blocks_per_photo: For random blocks, the most from one photo; 0 takes all that fit.
         per_class: Patches of each class by part (`train`, `tune`, `test`).
+        photos: The most photos by part, drawn from all; parts left out take all.
         editing: For manipulation: `block`, `region`, or both.
         batch_size: Patches of this leg in one step.
         weight: lambda_t of the paper's Eq. 6: how much this leg moves the stages that legs share.
@@ -110,10 +119,12 @@ class LegChoice(_Part):
     task: Literal["manipulation", "camera"]
     classes: list[str] = []
     where: dict[str, list[str]] = {}
+    without: dict[str, list[str]] = {}
     min_photos: int = Field(default=1, ge=1)
     blocks: Literal["central", "random"] = "central"
     blocks_per_photo: int = Field(default=0, ge=0)
     per_class: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
+    photos: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
     editing: list[Literal["block", "region"]] = ["block"]
     batch_size: int = Field(default=40, ge=2)
     weight: float = Field(allow_inf_nan=False, default=1.0, gt=0)
@@ -142,6 +153,9 @@ class TrainingChoice(_Part):
         learning_rate: Base rate, or the highest of the cycle.
         weight_decay: Of weights; biases and batch-norm have none.
         epochs: Passes over the longest leg.
+        settle: Share of the steps, the last ones, in which batch norms keep their running averages
+            and normalise by them, in training as at test. The paper's is 0.
+        seed: Of initial weights and the order of patches; left out, the recipe's.
         precision: `auto` takes bfloat16 autocast where the processor computes in it.
         trunk_store_gb: In a transfer, the frozen trunk's output is stored once, and only the head
             trains, where it takes no more than this many gigabytes; else the trunk runs each epoch.
@@ -154,6 +168,8 @@ class TrainingChoice(_Part):
     weight_decay: float = Field(allow_inf_nan=False, default=0.0, ge=0)
     halve_every: int = Field(default=3, ge=1)
     epochs: int = Field(default=30, ge=1)
+    settle: float = Field(allow_inf_nan=False, default=0.0, ge=0, lt=1)
+    seed: int | None = Field(default=None, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0)
 
@@ -210,6 +226,11 @@ class Recipe(_Part):
             return cls.model_validate(data)
         except ValidationError as error:
             raise UsageError(f"In {where}: {_explain(error)}") from None
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of initial weights and of the order of patches."""
+        return self.seed if self.training.seed is None else self.training.seed
 
     def choices(self) -> dict[str, Any]:
         """All that the recipe says as plain values, but where its trunk lies: its hash counts."""

@@ -109,6 +109,7 @@ def train(
     for batch in show_progress(
         stream, total, "Training", done=state.step, status=lambda: _status(state, clock)
     ):
+        network.settled = state.step >= total * (1 - choice.settle)
         rate = learning_rate(choice, state.step, per_epoch)
         set_learning_rate(optimizer, rate)
         step(network, optimizer, batch, machine, state, folder, weights)

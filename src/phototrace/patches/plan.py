@@ -38,6 +38,7 @@ class PatchSettings:
         blocks: `"central"` (nine central blocks) or `"random"` (non-overlapping, random).
         blocks_per_photo: For random blocks, how many to take at most; 0 takes all that fit.
         per_class: Patches a class gets in each part; parts left out get all that balance allows.
+        photos: The most photos of each part, drawn by the seed; parts left out take all.
         editing: For manipulations, the ways of editing: `"block"`, `"region"`, or both.
         balanced: Whether every class gets as many patches as the one with the fewest.
         recompress: JPEG quality at which every photo is saved anew before it is cut, or None.
@@ -51,6 +52,7 @@ class PatchSettings:
     blocks: str = "central"
     blocks_per_photo: int = 0
     per_class: Mapping[str, int] = field(default_factory=dict)
+    photos: Mapping[str, int] = field(default_factory=dict)
     editing: tuple[str, ...] = ()
     balanced: bool = True
     recompress: int | None = None
@@ -62,6 +64,7 @@ class PatchSettings:
             **vars(self),
             "classes": list(self.classes),
             "per_class": dict(self.per_class),
+            "photos": dict(self.photos),
             "editing": list(self.editing),
         }
 
@@ -154,11 +157,24 @@ def plan_patches(
     chosen: list[Block] = []
     too_small: list[PhotoRecord] = []
     for part in parts:
-        indices = [i for i, r in enumerate(photos) if split.part[r.id] == part]
+        indices = _drawn(
+            photos, [i for i, r in enumerate(photos) if split.part[r.id] == part], part, settings
+        )
         blocks, small = _blocks_of_part(photos, indices, part, settings)
         chosen.extend(blocks)
         too_small.extend(photos[i] for i in small)
     return _as_plan(manifest, photos, sorted(chosen), settings, tuple(too_small))
+
+
+def _drawn(
+    photos: Sequence[PhotoRecord], indices: Sequence[int], part: str, settings: PatchSettings
+) -> Sequence[int]:
+    """The photos of a part, or as many of them as the settings take, drawn by hash."""
+    most = settings.photos.get(part)
+    if most is None or len(indices) <= most:
+        return indices
+    by_hash = sorted(indices, key=lambda i: hash_of([settings.seed, photos[i].sha256]))
+    return sorted(by_hash[:most])
 
 
 def label_of(record: PhotoRecord, label: str) -> str:

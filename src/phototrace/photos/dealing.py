@@ -19,11 +19,15 @@ Named = Callable[[Group], str]
 
 @dataclass(frozen=True)
 class Draw:
-    """A seed and the shares of photos to tune and test on; what is drawn is ordered by hash."""
+    """A seed and the shares of photos to tune and test on; what is drawn is ordered by hash.
+
+    `tune_devices` says whether whole devices may tune.
+    """
 
     seed: int
     tune: float
     test: float
+    tune_devices: bool = True
 
     def order(self, name: str) -> str:
         """Where `name` comes in the draw; other names do not matter."""

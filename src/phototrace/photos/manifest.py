@@ -113,6 +113,32 @@ class Manifest:
         Raises:
             UsageError: No photo has such a column.
         """
+        wanted = self._wanted(columns)
+        kept = (p for p in self.photos if all(cell(p, c) in v for c, v in wanted.items()))
+        return replace(self, photos=tuple(kept))
+
+    def without(self, **columns: str | Iterable[str]) -> Manifest:
+        """The photos none of whose columns has one of the given values; else as `where`."""
+        wanted = self._wanted(columns)
+        kept = (p for p in self.photos if all(cell(p, c) not in v for c, v in wanted.items()))
+        return replace(self, photos=tuple(kept))
+
+    def renamed(self, models: Mapping[str, str]) -> Manifest:
+        """Photos of some camera models as of others: `{"Nikon D70s": "Nikon D70"}`.
+
+        Their devices get the old name before their own, for both models may have a device 0.
+        Models that no photo is of do not matter.
+        """
+
+        def moved(p: PhotoRecord) -> PhotoRecord:
+            new = models.get(p.camera)
+            if new is None:
+                return p
+            return replace(p, make="", model=new, device=f"{p.camera} {p.device}".strip())
+
+        return replace(self, photos=tuple(map(moved, self.photos)))
+
+    def _wanted(self, columns: Mapping[str, str | Iterable[str]]) -> dict[str, set[str]]:
         wanted = {
             name: {values} if isinstance(values, str) else {str(value) for value in values}
             for name, values in columns.items()
@@ -122,8 +148,7 @@ class Manifest:
                 raise UsageError(
                     f"The manifest has no column {name!r}. It has: {', '.join(self.columns)}."
                 )
-        kept = (p for p in self.photos if all(cell(p, c) in v for c, v in wanted.items()))
-        return replace(self, photos=tuple(kept))
+        return wanted
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

@@ -78,6 +78,7 @@ def make_split(
     tune: float = 0.1,
     test: float = 0.2,
     test_devices: Sequence[str] = (),
+    tune_devices: bool = True,
 ) -> Split:
     """Deal a manifest's photos to train, tune and test (see above).
 
@@ -89,6 +90,8 @@ def make_split(
         test: Likewise, to test on. With "device", whole devices test and this does not matter.
         test_devices: `device_id`s that test whatever the draw: with "photo" with their bursts, with
             "scene" with their whole scenes, otherwise in place of a drawn device of their model.
+        tune_devices: With "device", whether another device of a model tunes, where there is one;
+            otherwise bursts of those that train do.
 
     Raises:
         UsageError: The manifest lacks what `by` needs, a part would be empty, or a value is wrong.
@@ -105,7 +108,7 @@ def make_split(
     unknown = sorted(forced - {p.device_id for p in records})
     if unknown:
         raise UsageError(f"The manifest has no device {unknown[0]!r}. Correct test_devices.")
-    draw = Draw(seed, tune, test)
+    draw = Draw(seed, tune, test, tune_devices)
     dealt = {
         "photo": _by_photo,
         "device": _by_device,
@@ -114,7 +117,9 @@ def make_split(
     }[by](records, draw, forced)
     excluded |= dealt.excluded
     _require_all_parts(by, dealt)
-    settings = {"tune": tune, "test": test, "test_devices": sorted(forced)}
+    settings: dict[str, object] = {"tune": tune, "test": test, "test_devices": sorted(forced)}
+    if not tune_devices:
+        settings["tune_devices"] = False
     hashes = {p.id: p.sha256 for p in records}
     pairs = sorted([hashes[i], part] for i, part in dealt.part.items())
     notes = [*dealt.notes, *count_reasons(excluded)]
@@ -189,7 +194,7 @@ def _by_scene(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) ->
 
 def _by_device(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) -> _Dealt:
     dealt = _Dealt()
-    roles = _device_roles(records, draw, forced, dealt)
+    roles = _device_roles(records, draw, forced, dealt, tune=draw.tune_devices)
     kept = [p for p in records if p.id not in dealt.excluded]
     for part in PARTS:
         dealt.put((p for p in kept if roles[p.device_id] == part), part)
