@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,12 +15,14 @@ from phototrace.errors import UsageError
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A table of a recipe: frozen, strict, no unknown keys."""
+
     # Strict: 1 is not "1" and true is not 1. A whole number may stand for a real one.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Photos(_Part):
+class Photos(Part):
     """Which photos take part.
 
     Attributes:
@@ -40,7 +42,7 @@ class Photos(_Part):
     recompress: int | None = Field(default=None, ge=1, le=100)
 
 
-class Simulated(_Part):
+class Simulated(Part):
     """Simulated photos; see `phototrace.simulate`.
 
     Attributes:
@@ -64,7 +66,7 @@ class Simulated(_Part):
     leave_out: list[str] = []
 
 
-class SplitChoice(_Part):
+class SplitChoice(Part):
     """How photos are kept apart: `by` photo, device, scene, or device and scene.
 
     `tune_devices`: with "device", whether a third device of a model tunes; else photos of those
@@ -78,7 +80,7 @@ class SplitChoice(_Part):
     tune_devices: bool = True
 
 
-class NetworkChoice(_Part):
+class NetworkChoice(Part):
     """The network, and what of it is shared.
 
     Attributes:
@@ -98,7 +100,7 @@ class NetworkChoice(_Part):
     trunk_from: str | None = None
 
 
-class LegChoice(_Part):
+class LegChoice(Part):
     """One task of the training and how its patches are cut.
 
     Attributes:
@@ -144,7 +146,7 @@ class LegChoice(_Part):
         return value
 
 
-class TrainingChoice(_Part):
+class TrainingChoice(Part):
     """The optimiser and its schedule.
 
     Attributes:
@@ -174,7 +176,7 @@ class TrainingChoice(_Part):
     trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0)
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """All choices of one training. `Recipe.read(path)` reads TOML; `to_toml` writes it back."""
 
     version: Literal[1] = 1
@@ -209,23 +211,12 @@ class Recipe(_Part):
 
         Raises `UsageError` that names the file, the key, and the nearest key where one is unknown.
         """
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(f"There is no recipe {path}.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"The recipe {path} is not TOML: {error}.") from None
-        return cls.parse(data, str(path))
+        return cls.parse(read_toml(path), str(path))
 
     @classmethod
     def parse(cls, data: dict[str, Any], where: str = "the recipe") -> Recipe:
         """Validate the values of a recipe; `where` is what errors call it."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise UsageError(f"In {where}: {_explain(error)}") from None
+        return validated(cls, data, where)
 
     @property
     def training_seed(self) -> int:
@@ -241,15 +232,38 @@ class Recipe(_Part):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def _explain(error: ValidationError) -> str:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a recipe file; raises `UsageError` where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"There is no recipe {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The recipe {path} is not TOML: {error}.") from None
+
+
+Kind = TypeVar("Kind", bound=Part)
+
+
+def validated(kind: type[Kind], data: dict[str, Any], where: str) -> Kind:
+    """`data` as a recipe of a kind; raises `UsageError` with the first mistake in a sentence."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"In {where}: {_explain(error, kind)}") from None
+
+
+def _explain(error: ValidationError, kind: type[Part]) -> str:
     """The first mistake in a sentence."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     key = ".".join(place)
-    if not place:
+    if not place or ("ctx" in first and isinstance(first.get("input"), dict)):
         return str(first["ctx"]["error"]) if "ctx" in first else f"{first['msg']}."
     if first["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
+        known = _known_keys(kind, place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.0)
         return f"there is no key {key!r}; did you mean {near[0]!r}?" if near else f"no key {key!r}."
     if first["type"] == "missing":
@@ -257,8 +271,8 @@ def _explain(error: ValidationError) -> str:
     return f"{key!r} is {first.get('input')!r}: {first['msg'][:1].lower()}{first['msg'][1:]}."
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    model: Any = Recipe
+def _known_keys(kind: type[Part], place: list[str]) -> list[str]:
+    model: Any = kind
     for part in place:
         field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
         if part in ("legs",):

@@ -1,0 +1,102 @@
+"""StudyRecipe: the collection, the three tasks and the settings of a whole study, from TOML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from phototrace.learning.recipe import (
+    LegChoice,
+    Name,
+    NetworkChoice,
+    Part,
+    Photos,
+    SplitChoice,
+    TrainingChoice,
+    read_toml,
+    validated,
+)
+
+TASKS = ("A", "B", "C")
+"""The paper's: manipulation, camera models, and further camera models of which photos are few."""
+
+
+class Tasks(Part):
+    """A, B and C. Cameras of C are left out of A and B, so that C is new to both."""
+
+    A: LegChoice
+    B: LegChoice
+    C: LegChoice
+
+    @model_validator(mode="after")
+    def _of_the_right_kind(self) -> Tasks:
+        for name, wanted in zip(TASKS, ("manipulation", "camera", "camera"), strict=True):
+            if getattr(self, name).task != wanted:
+                raise ValueError(f"'tasks.{name}.task' must be {wanted!r}.")
+        return self
+
+
+class TransferChoice(TrainingChoice):
+    """How the stages above a frozen trunk are trained (paper Sec. 5.2)."""
+
+    learning_rate: float = Field(allow_inf_nan=False, default=5e-3, gt=0)
+    batch_size: int = Field(default=100, ge=2)
+
+
+class TreesChoice(Part):
+    """The extremely randomised trees (paper Sec. 5.3.1): how many, and on how many patches.
+
+    `patches` is the most of the target task's training patches that they are grown on; 0 takes all.
+    """
+
+    number: int = Field(default=800, ge=1)
+    patches: int = Field(default=0, ge=0)
+
+
+class StudyRecipe(Part):
+    """All choices of a study.
+
+    Attributes:
+        illustration: Whether it is too small to be evidence; every page then says so.
+        seed: Of split, cutting and the first training; further seeds count up from it.
+        tasks: What each task asks and which patches it takes. `classes` may use the names of the
+            paper's Table 1.
+        network: The network; share depths are the study's own.
+        depths: Share depths in order; empty takes every stage below the output.
+        training: Single tasks and multitask. In A+B+C, C's batch is such that it shows its patches
+            about once an epoch, as in the paper.
+        transfer: The stages above a frozen trunk.
+        trees: The forests.
+        margin: By how many points unified features may fall short and still count as unified.
+        note: What readers should know of the photos, in a sentence or two.
+    """
+
+    version: Literal[1] = 1
+    name: Name
+    illustration: bool = False
+    seed: int = Field(default=0, ge=0)
+    note: str = ""
+    photos: Photos = Photos()
+    split: SplitChoice = SplitChoice()
+    network: NetworkChoice = NetworkChoice()
+    tasks: Tasks
+    depths: list[str] = []
+    training: TrainingChoice = TrainingChoice()
+    transfer: TransferChoice = TransferChoice()
+    trees: TreesChoice = TreesChoice()
+    margin: float = Field(allow_inf_nan=False, default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _depths_are_the_studys(self) -> StudyRecipe:
+        if self.network.share_depth is not None or self.network.trunk_from is not None:
+            raise ValueError("'network' of a study has no share_depth and no trunk_from: 'depths'.")
+        if len(set(self.depths)) < len(self.depths):
+            raise ValueError("'depths' names a stage twice.")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> StudyRecipe:
+        """Read and validate a study's recipe; raises `UsageError` as `Recipe.read` does."""
+        return validated(cls, read_toml(path), str(path))
