@@ -66,13 +66,22 @@ def predict_photos(
     """
     leg = leg or next(iter(run.classes))
     chosen = _choose(run, leg, manifest, stores)
+    predictions = predict_store(run, leg, chosen.store, title(run, leg), backbone=backbone)
+    return _tested(leg, chosen, predictions)
+
+
+def predict_store(
+    run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
+) -> Predictions:
+    """What a leg of a run says of every patch of a store, whose photos must not have taught it.
+
+    `name` is what reports call the run.
+    """
     machine = accelerator(run.recipe.training.precision)
-    rows = np.arange(len(chosen.store))
-    name = title(run, leg)
     probabilities = predict_proba(
-        run.network(backbone), chosen.store, rows, leg, machine, label=f"Testing {name}"
+        run.network(backbone), store, np.arange(len(store)), leg, machine, label=f"Testing {name}"
     )
-    return _tested(run, leg, chosen, name, run.hash, probabilities)
+    return _predictions(run, leg, name, run.hash, store, probabilities)
 
 
 def detect_photos(
@@ -80,10 +89,32 @@ def detect_photos(
 ) -> Tested:
     """What a detector says of the photos that a leg of `run` may be tested on.
 
-    The detector was fitted on the leg's training patches, with labels as in its store; its
-    features may be another run's of the same split (else its training photos might be tested:
-    `UsageError`). `name` is what reports call it. The rest is as in `predict_photos`.
+    The rest is as in `predict_photos` and `detect_store`.
     """
+    _require_one_split(detector, run)
+    chosen = _choose(run, leg, manifest, stores)
+    return _tested(leg, chosen, detect_store(detector, run, leg, chosen.store, name))
+
+
+def detect_store(
+    detector: Detector, run: Run, leg: str, store: PatchStore, name: str
+) -> Predictions:
+    """What a detector says of every patch of a store, whose photos must have taught neither.
+
+    The detector was fitted on training patches of a leg of `run`, with labels as in its store; its
+    features may be another run's of the same split (else its training photos might be tested:
+    `UsageError`). `name` is what reports call it.
+    """
+    _require_one_split(detector, run)
+    features = detector.extractor.transform_store(store)
+    probabilities = np.zeros((len(features), len(run.classes[leg])), dtype=np.float32)
+    probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
+        features
+    )
+    return _predictions(run, leg, name, detector.extractor.origin.run, store, probabilities)
+
+
+def _require_one_split(detector: Detector, run: Run) -> None:
     given = detector.extractor.run
     source = given if isinstance(given, Run) else Run.open(Path(given))
     if source.split["hash"] != run.split["hash"]:
@@ -91,20 +122,12 @@ def detect_photos(
             f"{source.folder} and {run.folder} are of different splits: photos that taught the one "
             "might test the other. Train both from recipes with one [photos] and [split]."
         )
-    chosen = _choose(run, leg, manifest, stores)
-    features = detector.extractor.transform_store(chosen.store)
-    probabilities = np.zeros((len(features), len(chosen.task.classes)), dtype=np.float32)
-    probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
-        features
-    )
-    return _tested(run, leg, chosen, name, detector.extractor.origin.run, probabilities)
 
 
 @dataclass(frozen=True)
 class _Chosen:
     """The patches that a leg may be tested on, and how many photos were left out and why."""
 
-    task: Task
     store: PatchStore
     left_out: Counter[str]
 
@@ -121,21 +144,14 @@ def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
     if plan.too_small:
         left_out["too small for a patch"] = len(plan.too_small)
-    return _Chosen(task, store, left_out)
+    return _Chosen(store, left_out)
 
 
-def _tested(
-    run: Run,
-    leg: str,
-    chosen: _Chosen,
-    name: str,
-    run_hash: str,
-    probabilities: NDArray[np.float32],
-) -> Tested:
+def _tested(leg: str, chosen: _Chosen, predictions: Predictions) -> Tested:
     store = chosen.store
     return Tested(
         leg=leg,
-        predictions=_predictions(run, name, run_hash, chosen, probabilities),
+        predictions=predictions,
         photos=len(np.unique(store.column("photo"))),
         left_out=chosen.left_out,
         unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
@@ -193,9 +209,14 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
 
 
 def _predictions(
-    run: Run, name: str, run_hash: str, chosen: _Chosen, probabilities: NDArray[np.float32]
+    run: Run,
+    leg: str,
+    name: str,
+    run_hash: str,
+    store: PatchStore,
+    probabilities: NDArray[np.float32],
 ) -> Predictions:
-    task, store = chosen.task, chosen.store
+    task = _task_of(run, leg)
     device, scene = store.column("device"), store.column("scene")
     return Predictions(
         task=task.name,

@@ -82,7 +82,7 @@ class StudyRecipe(Part):
     split: SplitChoice = SplitChoice()
     network: NetworkChoice = NetworkChoice()
     tasks: Tasks
-    depths: list[str] = []
+    depths: list[str] = Field(default=[])
     training: TrainingChoice = TrainingChoice()
     transfer: TransferChoice = TransferChoice()
     trees: TreesChoice = TreesChoice()

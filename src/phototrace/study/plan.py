@@ -1,0 +1,384 @@
+"""StudyPlan: every training and forest of a study, decided before anything is cut or trained.
+
+With MISLnet these are the paper's 25 trainings (A, B and C alone; B on A's trunk and A on B's at
+seven share depths; A+B at seven; A+B+C at fc2) and 11 forests on fc2 features. One training is
+ours: C alone for as many steps as A+B+C takes, so that Table 3's network has every chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from phototrace.errors import UsageError
+from phototrace.files import hash_of
+from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg
+from phototrace.learning.network import BACKBONES, CHANNELS, build_network, check_share_depth
+from phototrace.learning.recipe import Recipe
+from phototrace.patches.plan import PatchPlan, label_of, plan_patches
+from phototrace.photos.corpora import table1
+from phototrace.photos.manifest import Manifest
+from phototrace.study.recipe import TASKS, StudyRecipe
+
+Way = Literal["single", "transfer", "multitask", "longer"]
+
+TREES_ON: dict[str, tuple[str, ...]] = {
+    "A": ("A", "B", "A+B"),
+    "B": ("A", "B", "A+B"),
+    "C": ("A", "B", "C", "A+B", "A+B+C"),
+}
+"""Target task -> whose features trees are grown on (paper, Tables 2 and 3)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the plan.
+
+    Attributes:
+        features: Tasks that its trunk learned from: "A", "A+B", ...
+        way: What it is in the paper; "longer" is C alone with as many steps as A+B+C.
+        targets: Tasks that it answers.
+        depth: Share depth; None where nothing is shared.
+        seed: Of weights and order.
+        recipe: All its choices; its name is `label` and the hash of choices and data.
+        trunk: Name of the training whose trunk is taken over, or None.
+        patches: Target -> training patches.
+        steps: Optimiser steps.
+        retrained: Target -> parameters above the share depth (all where nothing is shared).
+    """
+
+    features: str
+    way: Way
+    targets: tuple[str, ...]
+    depth: str | None
+    seed: int
+    recipe: Recipe
+    trunk: str | None
+    patches: Mapping[str, int]
+    steps: int
+    retrained: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """Of its run: the label and what tells it from all others."""
+        return self.recipe.name
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return label(self.features, self.way, self.targets, self.depth)
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trees on the fc2 features of one training, for one target task."""
+
+    features: str
+    target: str
+    seed: int
+    source: str
+    """Name of the training whose trunk gives the features."""
+    name: str
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return f"trees for {self.target} on {self.features}"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study will do with given photos.
+
+    Attributes:
+        recipe: Its choices.
+        seeds: One seed a repetition.
+        depths: Share depths, shallow to deep.
+        experiment: The one split, and each task's classes and patches to train and tune on.
+        tests: Task -> its test patches, every class as often.
+        missing: Classes that the recipe names and the photos lack, by task.
+        trainings: In the order they are done, of every seed.
+        forests: Likewise.
+        hash: Of choices, photos, split and patches: names the study.
+    """
+
+    recipe: StudyRecipe
+    seeds: tuple[int, ...]
+    depths: tuple[str, ...]
+    experiment: Experiment
+    tests: Mapping[str, PatchPlan]
+    missing: Mapping[str, Sequence[str]]
+    trainings: tuple[Training, ...]
+    forests: tuple[Forest, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the recipe, the photos, the split and the test patches."""
+        return hash_of({
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seeds": self.seeds,
+            "photos": self.experiment.manifest.hash,
+            "split": self.experiment.split.hash,
+            "tests": {task: plan.hash for task, plan in self.tests.items()},
+        })  # fmt: skip
+
+    def training(self, name: str) -> Training:
+        """The training of that name."""
+        return next(one for one in self.trainings if one.name == name)
+
+
+def label(features: str, way: str, targets: Sequence[str], depth: str | None) -> str:
+    """Such as "A", "A to B at fc2", "A+B at conv1"."""
+    if way == "longer":
+        return f"{features}, longer"
+    if way == "transfer":
+        return f"{features} to {targets[0]} at {depth}"
+    return features if depth is None else f"{features} at {depth}"
+
+
+def plan_study(recipe: StudyRecipe, manifest: Manifest, seeds: int = 1) -> StudyPlan:
+    """Split the photos, choose every patch, and list what is to be trained.
+
+    Raises:
+        UsageError: The photos do not serve the recipe: a class has no photo to train, tune or test
+            on, a split is not possible, or a task has fewer than two classes.
+    """
+    depths = _depths(recipe)
+    base, missing = _base(recipe, manifest, depths[-1])
+    experiment = prepare(base, manifest)
+    tests = {task: _test_plan(experiment, task) for task in TASKS}
+    repeats = tuple(recipe.seed + number for number in range(seeds))
+    trainings: list[Training] = []
+    forests: list[Forest] = []
+    for seed in repeats:
+        made = _Maker(recipe, base, experiment, depths, seed).trainings()
+        trainings += made
+        forests += _forests(recipe, made, tests, depths[-1], seed)
+    return StudyPlan(
+        recipe, repeats, depths, experiment, tests, missing, tuple(trainings), tuple(forests)
+    )
+
+
+def _depths(recipe: StudyRecipe) -> tuple[str, ...]:
+    choice = recipe.network
+    if choice.backbone not in BACKBONES:
+        raise UsageError(
+            f"There is no backbone {choice.backbone!r}. Choose one of: {', '.join(BACKBONES)}."
+        )
+    with torch.device("meta"):
+        channels = CHANNELS[choice.channels]
+        stages = list(BACKBONES[choice.backbone](choice.patch_size, channels, 2, choice.preset))
+    for depth in recipe.depths:
+        check_share_depth(depth, stages)
+    depths = tuple(name for name in stages[:-1] if not recipe.depths or name in recipe.depths)
+    if depths[-1] != stages[-2]:
+        raise UsageError(f"'depths' needs {stages[-2]!r}: Tables 2 and 3 are about its features.")
+    return depths
+
+
+def _base(
+    recipe: StudyRecipe, manifest: Manifest, deepest: str
+) -> tuple[Recipe, dict[str, list[str]]]:
+    """All three tasks as one recipe, which gives the one split; and the classes that are missing.
+
+    Cameras of C are left out of A and B.
+    """
+    data = recipe.model_dump(exclude_none=True)
+    legs = {task: dict(data["tasks"][task]) for task in TASKS}
+    whole = {
+        key: data[key] for key in ("name", "seed", "photos", "split", "training", "network")
+    } | {"legs": legs}
+    whole["network"]["share_depth"] = deepest
+    photos = taken(manifest, Recipe.parse(whole))
+    missing: dict[str, list[str]] = {}
+    few = _cameras(photos, recipe, "C", missing)
+    for task in ("A", "B"):
+        without = {name: list(values) for name, values in legs[task]["without"].items()}
+        without["camera"] = sorted({*without.get("camera", []), *few})
+        legs[task]["without"] = without
+    cameras = _cameras(photos, recipe, "B", missing)
+    both = sorted(set(cameras) & set(few))
+    if recipe.tasks.B.classes and both:
+        raise UsageError(f"{both[0]} is a class of B and of C. C must be new to B: choose.")
+    legs["B"]["classes"] = [camera for camera in cameras if camera not in few]
+    legs["C"]["classes"] = few
+    return Recipe.parse(whole), missing
+
+
+def _cameras(
+    photos: Manifest, recipe: StudyRecipe, task: str, missing: dict[str, list[str]]
+) -> list[str]:
+    """The camera models of a task: those it names and the photos have, or all with enough."""
+    leg = getattr(recipe.tasks, task)
+    own = taken_by_leg(photos, leg).photos
+    counts = dict.fromkeys(sorted({p.camera for p in own if p.camera}), 0)
+    for photo in own:
+        counts[photo.camera] = counts.get(photo.camera, 0) + 1
+    enough = [camera for camera, n in counts.items() if camera and n >= leg.min_photos]
+    found = enough
+    if leg.classes:
+        resolved, missing[task] = table1.resolve(leg.classes, enough)
+        found = list(resolved.values())
+    if len(found) < 2:
+        raise UsageError(
+            f"Task {task} has {len(found)} of its camera models in these photos, and needs two or "
+            f"more{_named(missing.get(task, []))}. Choose others in [tasks.{task}]."
+        )
+    return found
+
+
+def _named(missing: Sequence[str]) -> str:
+    return f" (missing: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''})"
+
+
+def _test_plan(experiment: Experiment, task: str) -> PatchPlan:
+    """The patches that test a task: whatever answers it is tested on these and no others."""
+    leg = experiment.recipe.legs[task]
+    own = taken_by_leg(experiment.manifest, leg)
+    settings = replace(experiment.plans[task].settings)
+    try:
+        return plan_patches(own, experiment.split, settings, parts=["test"])
+    except UsageError as error:
+        raise UsageError(f"Task {task}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the trainings of one seed."""
+
+    recipe: StudyRecipe
+    base: Recipe
+    experiment: Experiment
+    depths: tuple[str, ...]
+    seed: int
+
+    def trainings(self) -> list[Training]:
+        """Singles first, then what the tables need, then depth by depth."""
+        alone = {task: self._make(task, "single", (task,)) for task in TASKS}
+        deepest = self.depths[-1]
+        all_three = self._make("A+B+C", "multitask", TASKS, deepest)
+        made = [*alone.values(), all_three]
+        for depth in reversed(self.depths):
+            made.append(self._make("A+B", "multitask", ("A", "B"), depth))
+            made.append(self._make("A", "transfer", ("B",), depth, alone["A"]))
+            made.append(self._make("B", "transfer", ("A",), depth, alone["B"]))
+        return [*made, self._make("C", "longer", ("C",), steps=all_three.steps)]
+
+    def _make(
+        self,
+        features: str,
+        way: Way,
+        targets: tuple[str, ...],
+        depth: str | None = None,
+        trunk: Training | None = None,
+        steps: int = 0,
+    ) -> Training:
+        data = self.base.model_dump(exclude_none=True)
+        legs = {task: data["legs"][task] for task in targets}
+        training = data["training"]
+        if way == "transfer":
+            training = self.recipe.transfer.model_dump(exclude_none=True)
+            legs[targets[0]]["batch_size"] = training.pop("batch_size")
+        patches = {task: int(self.experiment.plans[task].count("train").sum()) for task in targets}
+        if len(targets) == len(TASKS):
+            legs["C"]["batch_size"] = self._small_batch(patches)
+        per_epoch = max(-(-patches[task] // legs[task]["batch_size"]) for task in targets)
+        if way == "longer":
+            factor = max(1.0, steps / (per_epoch * training["epochs"]))
+            training["epochs"] = max(1, round(factor * training["epochs"]))
+            training["halve_every"] = max(1, round(factor * training["halve_every"]))
+        training["seed"] = self.seed
+        network = data["network"] | ({"share_depth": depth} if depth else {})
+        if depth is None:
+            network.pop("share_depth", None)
+        recipe = Recipe.parse({**data, "legs": legs, "training": training, "network": network})
+        short = label(features, way, targets, depth)
+        return Training(
+            features=features,
+            way=way,
+            targets=targets,
+            depth=depth,
+            seed=self.seed,
+            recipe=self._named(recipe, short, trunk),
+            trunk=trunk.name if trunk else None,
+            patches=patches,
+            steps=per_epoch * training["epochs"],
+            retrained=_retrained(recipe, {t: len(self.experiment.tasks[t].classes) for t in legs}),
+        )
+
+    def _small_batch(self, patches: Mapping[str, int]) -> int:
+        """C's batch in A+B+C, so that its patches are shown about once an epoch (Sec. 5.4)."""
+        steps = max(-(-patches[t] // self.base.legs[t].batch_size) for t in ("A", "B"))
+        return max(2, round(patches["C"] / steps))
+
+    def _named(self, recipe: Recipe, short: str, trunk: Training | None) -> Recipe:
+        """The recipe under a name that no other choices or data have."""
+        key = hash_of({
+            "recipe": {k: v for k, v in recipe.choices().items() if k != "name"},
+            "trunk": trunk.name if trunk else None,
+            "photos": self.experiment.manifest.hash,
+            "split": self.experiment.split.hash,
+            "patches": {task: self.experiment.plans[task].hash for task in recipe.legs},
+        })  # fmt: skip
+        words = short.replace(" at ", "-").replace(", ", "-").replace(" ", "-").replace("+", "")
+        return recipe.model_copy(update={"name": f"{words}-{key[:12]}"})
+
+
+def _retrained(recipe: Recipe, classes: Mapping[str, int]) -> dict[str, int]:
+    """Parameters of each leg above the share depth; all where nothing is shared."""
+    choice = recipe.network
+    with torch.device("meta"):
+        network = build_network(
+            BACKBONES[choice.backbone], classes, patch_size=choice.patch_size,
+            channels=choice.channels, preset=choice.preset, share_depth=choice.share_depth,
+        )  # fmt: skip
+    shared = 0 if choice.share_depth else sum(p.numel() for p in network.trunk.parameters())
+    return {
+        leg: shared + sum(p.numel() for p in network.heads[leg].parameters()) for leg in classes
+    }
+
+
+def _forests(
+    recipe: StudyRecipe,
+    trainings: Sequence[Training],
+    tests: Mapping[str, PatchPlan],
+    deepest: str,
+    seed: int,
+) -> Iterator[Forest]:
+    trunks = {
+        one.features: one
+        for one in trainings
+        if one.way == "single" or (one.way == "multitask" and one.depth == deepest)
+    }
+    for target, sources in TREES_ON.items():
+        for features in sources:
+            source = trunks[features]
+            facts: dict[str, Any] = {
+                "source": source.name, "target": target, "seed": seed,
+                "trees": recipe.trees.model_dump(), "test": tests[target].hash,
+                "patches": trainings[0].recipe.seed,
+            }  # fmt: skip
+            name = f"trees-{target}-on-{features.replace('+', '')}-{hash_of(facts)[:12]}"
+            yield Forest(features, target, seed, source.name, name)
+
+
+def classes_of(plan: StudyPlan) -> dict[str, tuple[str, ...]]:
+    """Task -> its ordered classes."""
+    return {task: plan.experiment.tasks[task].classes for task in TASKS}
+
+
+def photos_per_class(plan: StudyPlan, task: str, part: str) -> dict[str, int]:
+    """Class -> photos of a part that give patches; for A, all of them stand for every class."""
+    found = plan.tests[task] if part == "test" else plan.experiment.plans[task]
+    number = {"train": 0, "tune": 1, "test": 2}[part]
+    used = sorted({int(i) for i in found.photo[found.part == number]})
+    records = [found.manifest.photos[i] for i in used]
+    if task == "A":
+        return dict.fromkeys(found.settings.classes, len(records))
+    counts = dict.fromkeys(found.settings.classes, 0)
+    for record in records:
+        counts[label_of(record, found.settings.label)] += 1
+    return counts

@@ -1,0 +1,133 @@
+"""The command `reproduce`: run a study, work out its results, write and check them.
+
+Beside what `running` leaves, the folder gets `results.json` with every figure, `figure-3.svg` and
+`.png`, `figure-3.csv`, `table-2.csv`, `table-3.csv`, and `index.html` with all of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phototrace.errors import DamagedError, UsageError
+from phototrace.evidence.evaluation import plain
+from phototrace.files import write_bytes, write_json
+from phototrace.photos.manifest import Manifest
+from phototrace.study.findings import Finding, findings
+from phototrace.study.paper import Key
+from phototrace.study.recipe import StudyRecipe
+from phototrace.study.results import Answers, Score, score_dict
+
+RESULTS, PAGE = "results.json", "index.html"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a study says.
+
+    Attributes:
+        folder: Where it lies.
+        facts: Recipe, classes, photos, hashes, machine.
+        scores: Every cell.
+        findings: The paper's findings held against them.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+    scores: Mapping[Key, Score]
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Results:
+        """Work everything out from the stored predictions in a study's folder."""
+        answers = Answers.load(folder)
+        return cls(folder, answers.facts, answers.scores(), findings(answers))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "format": "study results",
+            "version": VERSION,
+            **self.facts,
+            "scores": [score_dict(score) for score in self.scores.values()],
+            "findings": [plain(finding) for finding in self.findings],
+        }
+
+
+def reproduce(
+    recipe: StudyRecipe,
+    manifest: Manifest,
+    out: Path,
+    *,
+    seeds: int = 1,
+    allow_leaks: bool = False,
+) -> Results:
+    """Do what is not done yet of a study, and write its results; see `run_study` for errors."""
+    from phototrace.study.running import run_study
+
+    run_study(recipe, manifest, out, seeds=seeds, allow_leaks=allow_leaks)
+    results = Results.of(out)
+    for name, data in files_of(results).items():
+        write_bytes(out / name, data)
+    write_json(out / RESULTS, results.to_dict())
+    return results
+
+
+def files_of(results: Results) -> dict[str, bytes]:
+    """File name -> content of figure, tables and page; the same results give the same bytes."""
+    from phototrace.study.page import figure_3, figure_csv, page, table_csv
+
+    return {
+        "figure-3.svg": figure_3(results.scores, results.facts, "svg"),
+        "figure-3.png": figure_3(results.scores, results.facts, "png"),
+        "figure-3.csv": figure_csv(results.scores, results.facts).encode(),
+        "table-2.csv": table_csv(results.scores, 2).encode(),
+        "table-3.csv": table_csv(results.scores, 3).encode(),
+        PAGE: page(results.scores, results.findings, results.facts).encode(),
+    }
+
+
+def check(folder: Path) -> list[str]:
+    """What differs between a study's stored results and its stored predictions, one sentence each.
+
+    Every figure of `results.json` is worked out again, and page, figure and tables are made again.
+
+    Raises:
+        UsageError: There is no study in the folder, or no results.
+        DamagedError: Predictions are missing or have changed, or `results.json` cannot be read.
+    """
+    results = Results.of(folder)
+    try:
+        stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{folder} has no {RESULTS}. Run the study without --check.") from None
+    except (OSError, ValueError):
+        raise DamagedError(f"{folder / RESULTS} cannot be read. Run the study again.") from None
+    anew = json.loads(json.dumps(results.to_dict()))
+    found = [f"{RESULTS}: {place}" for place in _differences(stored, anew, "")]
+    for name, data in files_of(results).items():
+        if name.endswith(".png"):  # its bytes depend on the fonts and libraries of the machine
+            continue
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != data:
+            found.append(f"{name}: not what the predictions give.")
+    return found
+
+
+def _differences(stored: Any, anew: Any, place: str) -> list[str]:
+    if isinstance(stored, dict) and isinstance(anew, dict):
+        keys = sorted(stored.keys() | anew.keys())
+        return [
+            d for k in keys for d in _differences(stored.get(k), anew.get(k), f"{place}.{k}".lstrip("."))
+        ]  # fmt: skip
+    if isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
+        return [
+            d
+            for number, (one, other) in enumerate(zip(stored, anew, strict=True))
+            for d in _differences(one, other, f"{place}[{number}]")
+        ]
+    return [] if stored == anew else [f"{place} is {stored!r}, the predictions give {anew!r}."]

@@ -1,0 +1,278 @@
+"""A study done: every training and forest of its plan, once, and what each said of the test part.
+
+The folder `out` holds the patch stores and runs (named by choices and data, so that nothing is
+done twice), `photos.parquet` (the photos the study began with), one file of predictions for each
+answer in `predictions/`, and `study.json`, which lists them: results are worked out from these two
+alone. Killed at any moment, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phototrace.errors import UsageError
+from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.testing import detect_store, predict_store
+from phototrace.files import is_complete, locked, write_json
+from phototrace.learning.detector import Detector
+from phototrace.learning.experiment import find_photos, train_recipe
+from phototrace.learning.features import FeatureExtractor
+from phototrace.learning.leaks import check_leaks
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.run import Run, machine
+from phototrace.learning.trees import ExtraTrees
+from phototrace.patches.building import build_store
+from phototrace.patches.store import PatchStore
+from phototrace.photos.manifest import Manifest
+from phototrace.progress import say
+from phototrace.study.estimating import Estimate, estimate, free_bytes
+from phototrace.study.photos import same_photos
+from phototrace.study.plan import (
+    Forest,
+    StudyPlan,
+    Training,
+    classes_of,
+    photos_per_class,
+    plan_study,
+)
+from phototrace.study.recipe import TASKS, StudyRecipe
+
+LEDGER, PREDICTIONS, PHOTOS = "study.json", "predictions", "photos.parquet"
+STORES = Path("runs/stores")
+VERSION = 1
+
+
+def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Path) -> Manifest:
+    """The photos of a study: `photos` if given, else what the recipe names or simulates."""
+    as_recipe = Recipe.parse({
+        "name": recipe.name,
+        "photos": recipe.photos.model_dump(exclude_none=True),
+        "legs": {"A": recipe.tasks.A.model_dump(exclude_none=True)},
+    })  # fmt: skip
+    return find_photos(as_recipe, beside, photos, out)
+
+
+def run_study(
+    recipe: StudyRecipe,
+    manifest: Manifest,
+    out: Path,
+    *,
+    seeds: int = 1,
+    allow_leaks: bool = False,
+) -> StudyPlan:
+    """Do all of a study that is not done yet; the answers lie in `out` afterwards.
+
+    Args:
+        recipe: Its choices.
+        manifest: The photos (`study_photos`).
+        out: Folder of everything.
+        seeds: Repetitions with other initial weights and order, on the same split and patches.
+        allow_leaks: Go on though the split leaks; runs and results list it.
+
+    Raises:
+        UsageError: Before anything is trained, where photos do not serve the recipe, have changed
+            since the study began in `out`, the split leaks, the disk is too small, or another
+            study is at work in `out`.
+    """
+    with locked(out):
+        manifest, left_out = same_photos(manifest, out / PHOTOS)
+        plan = plan_study(recipe, manifest, seeds)
+        taken = estimate(plan)
+        _require_disk(taken, out)
+        split = plan.experiment.split
+        leaks = check_leaks(
+            plan.experiment.manifest, split, out / STORES,
+            test_devices=recipe.split.test_devices, allowed=allow_leaks,
+        )  # fmt: skip
+        work = _Work(plan, manifest, out, taken, allow_leaks)
+        answers = work.do()
+        write_json(out / LEDGER, {
+            "version": VERSION,
+            **_facts(plan, left_out, [leak.text for leak in leaks]),
+            "answers": answers,
+        })  # fmt: skip
+    return plan
+
+
+def _require_disk(taken: Estimate, out: Path) -> None:
+    there = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    free = free_bytes(out)
+    if taken.bytes > free + there:
+        raise UsageError(
+            f"The study takes up to {taken.bytes / 1e9:.1f} GB, and {out} has room for "
+            f"{(free + there) / 1e9:.1f} GB. Choose another --out, or fewer patches (per_class)."
+        )
+
+
+def _facts(
+    plan: StudyPlan, left_out: Sequence[Mapping[str, str]], leaks: Sequence[str]
+) -> dict[str, Any]:
+    """What results need to know of a plan, as plain values."""
+    experiment, recipe = plan.experiment, plan.recipe
+    return {
+        "study": recipe.name,
+        "plan": plan.hash,
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "seeds": list(plan.seeds),
+        "depths": list(plan.depths),
+        "classes": {task: list(names) for task, names in classes_of(plan).items()},
+        "missing": {task: list(names) for task, names in plan.missing.items()},
+        "photos": {
+            task: {part: photos_per_class(plan, task, part) for part in ("train", "tune", "test")}
+            for task in TASKS
+        },
+        "photos_left_out": [dict(one) for one in left_out],
+        "leaks": list(leaks),
+        "manifest": experiment.manifest.hash,
+        "split": experiment.split.hash,
+        "split_notes": list(experiment.split.notes),
+        "tests": {task: found.hash for task, found in plan.tests.items()},
+        "machine": machine(),
+    }
+
+
+@dataclass
+class _Work:
+    """Everything that a study's steps share."""
+
+    plan: StudyPlan
+    manifest: Manifest
+    out: Path
+    estimate: Estimate
+    allow_leaks: bool
+
+    def do(self) -> list[dict[str, Any]]:
+        """Every training and forest in turn; one record an answer."""
+        steps: list[Training | Forest] = [*self.plan.trainings, *self.plan.forests]
+        left = {one.name: self.estimate.seconds[one.name] for one in steps}
+        answers = []
+        spent = guessed = 0.0
+        for number, one in enumerate(steps, start=1):
+            known = all(self._record(one.name, target).is_file() for target in _targets(one))
+            if not known:
+                pace = spent / guessed if guessed > 0 else 1.0
+                say(f"{number} of {len(steps)}: {one.label}, seed {one.seed} "
+                    f"(about {clock(left[one.name] * pace)}; all that is left: "
+                    f"{clock(sum(left.values()) * pace)})")  # fmt: skip
+            started = time.monotonic()
+            answers += self._train(one) if isinstance(one, Training) else self._grow(one)
+            if not known:
+                spent += time.monotonic() - started
+                guessed += left[one.name]
+            del left[one.name]
+        return answers
+
+    def _train(self, one: Training) -> list[dict[str, Any]]:
+        trunk = self._run(one.trunk) if one.trunk else None
+        folder = self._folder(one.name)
+        if is_complete(folder):  # its name tells choices and data; machines may differ
+            run = Run.open(folder)
+        else:
+            run = train_recipe(
+                one.recipe, self.manifest, folder.parent, resume=True, trunk=trunk,
+                allow_leaks=self.allow_leaks,
+            )  # fmt: skip
+        for stored in (self.out / STORES).glob("trunk-*"):
+            shutil.rmtree(stored)  # of use to this training alone
+        facts = {
+            "way": one.way, "features": one.features, "depth": one.depth, "seed": one.seed,
+            "steps": one.steps, "seconds": run.provenance["seconds"], "run": run.name,
+            "run_hash": run.hash,
+        }  # fmt: skip
+        return [
+            self._answer(
+                one.name, target,
+                lambda target=target: predict_store(
+                    run, target, self._test_store(target), one.label
+                ),
+                {**facts, "retrained": one.retrained[target], "patches": one.patches[target]},
+            )
+            for target in one.targets
+        ]  # fmt: skip
+
+    def _grow(self, one: Forest) -> list[dict[str, Any]]:
+        source = self._run(one.source)
+        alone = next(
+            t for t in self.plan.trainings
+            if t.way == "single" and t.targets == (one.target,) and t.seed == one.seed
+        )  # fmt: skip
+        target = self._run(alone.name)
+        plan = self.plan.experiment.plans[one.target]
+        store = build_store(plan, self._store_folder(one.target, plan.hash))
+        trees = self.plan.recipe.trees
+        rows = np.random.default_rng(one.seed).permutation(store.rows("train"))
+        rows = np.sort(rows[: trees.patches or None])
+
+        def say_all() -> Predictions:
+            extractor = FeatureExtractor(source)
+            features = extractor.transform_store(store)[rows]
+            forest = ExtraTrees(trees.number, random_state=one.seed)
+            detector = Detector(extractor, forest).fit(features, store.label[rows])
+            test = self._test_store(one.target)
+            return detect_store(detector, target, one.target, test, one.label)
+
+        facts = {
+            "way": "trees", "features": one.features, "depth": None, "seed": one.seed,
+            "steps": 0, "run": source.name, "run_hash": source.hash, "retrained": 0,
+            "patches": len(rows),
+        }  # fmt: skip
+        return [self._answer(one.name, one.target, say_all, facts)]
+
+    def _answer(
+        self, name: str, target: str, say_all: Any, facts: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The record of one answer, from its file where it was given before."""
+        path = self._record(name, target)
+        if path.is_file():
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if found["run_hash"] == facts["run_hash"]:
+                return found
+        started = time.monotonic()
+        predictions = say_all()
+        file = path.with_suffix(".parquet")
+        predictions.save(file)
+        record = {
+            "target": target,
+            **facts,
+            "file": f"{PREDICTIONS}/{file.name}",
+            "predictions_hash": predictions.hash,
+        }
+        record.setdefault("seconds", round(time.monotonic() - started, 1))
+        write_json(path, record)
+        return record
+
+    def _run(self, name: str) -> Run:
+        return Run.open(self._folder(name))
+
+    def _folder(self, name: str) -> Path:
+        return self.out / "runs" / name
+
+    def _record(self, name: str, target: str) -> Path:
+        return self.out / PREDICTIONS / f"{name}.{target}.json"
+
+    def _store_folder(self, task: str, plan_hash: str) -> Path:
+        return self.out / STORES / f"{task}-{plan_hash[:12]}"
+
+    def _test_store(self, task: str) -> PatchStore:
+        plan = self.plan.tests[task]
+        return build_store(plan, self._store_folder(f"{task}-test", plan.hash))
+
+
+def _targets(one: Training | Forest) -> tuple[str, ...]:
+    return one.targets if isinstance(one, Training) else (one.target,)
+
+
+def clock(seconds: float) -> str:
+    """Such as "40 s", "12 min" and "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
