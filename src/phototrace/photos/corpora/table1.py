@@ -7,7 +7,7 @@ camera models; five of the 20 and three of the 5 are from a collection that is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 T_A = (
     "Unaltered", "Median Filter (5x5)", "Gauss. Blur (sigma = 1.1)", "AWGN (sigma = 2)",
@@ -69,6 +69,24 @@ def served(cameras: Iterable[str]) -> dict[str, dict[str, str]]:
         }
         tasks[task] = {name: known[keys[0]] for name, keys in found.items() if keys}
     return tasks
+
+
+def resolve(names: Sequence[str], cameras: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """What each name stands for in these photos: a camera, or one of Table 1's classes.
+
+    Args:
+        names: Camera models as the photos have them, or names of T_B and T_C.
+        cameras: Make and model of the photos' cameras.
+
+    Returns:
+        Name -> camera, in order; and the names that no photo is of.
+    """
+    there = sorted(set(cameras))  # in order: two may serve one class, and one must always do so
+    classes = served(there)
+    by_paper = classes["T_B"] | classes["T_C"]
+    found = {name: name if name in there else by_paper.get(name, "") for name in names}
+    missing = [name for name, camera in found.items() if not camera]
+    return {name: camera for name, camera in found.items() if camera}, missing
 
 
 def sentence(tasks: dict[str, dict[str, str]]) -> str:
