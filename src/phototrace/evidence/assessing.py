@@ -17,7 +17,7 @@ from phototrace.evidence.comparison import Comparison, compare
 from phototrace.evidence.evaluation import Evaluation, evaluate
 from phototrace.evidence.report import Evaluated, NextStep, write_report
 from phototrace.evidence.testing import Tested, predict_photos, title
-from phototrace.evidence.wording import headline, verdict
+from phototrace.evidence.wording import headline, kept_apart, verdict
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
@@ -152,7 +152,7 @@ def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifes
     return Evaluated(
         title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
-        kept_apart=_kept_apart(run),
+        kept_apart=kept_apart(run.split["by"], len(run.recipe.split.test_devices)),
         cautions=_cautions(run, evaluation),
         provenance=provenance,
         training=rows,
@@ -171,17 +171,6 @@ def _shared(run: Run) -> dict[str, str]:
         }
     weights = ", ".join(f"{leg} {choice.weight:g}" for leg, choice in run.recipe.legs.items())
     return {"trunk": f"shared up to {depth}; weights of the legs: {weights}"}
-
-
-def _kept_apart(run: Run) -> str:
-    apart = {
-        "photo": "Photos, bursts together. Training and test share devices and scenes",
-        "device": "Devices: of each camera model one whole device tests. Scenes are shared",
-        "scene": "Scenes, or the collections photos came from. Camera models may be shared",
-        "device and scene": "Devices and scenes, both",
-    }[run.split["by"]]
-    devices = run.recipe.split.test_devices
-    return f"{apart}." + (f" {len(devices)} devices were kept out of training." if devices else "")
 
 
 def _cautions(run: Run, evaluation: Evaluation) -> list[str]:

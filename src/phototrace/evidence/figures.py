@@ -38,21 +38,21 @@ def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     names = [shown(name, 28) for name in evaluation.classes]
     cell, size = (0.62, 9.0) if k <= 12 else (max(0.24, 0.46 - 0.008 * k), 7.5)
     margin = 0.6 + 0.075 * max(map(len, names)) * size / 9
-    canvas, (axes,) = _canvas(max(4.0, k * cell + margin), max(3.0, k * cell + margin * 0.75))
+    canvas, (axes,) = new_canvas(max(4.0, k * cell + margin), max(3.0, k * cell + margin * 0.75))
     for i, row in enumerate(evaluation.confusion_shares):
         for j, share in enumerate(row):
             if share:
                 _cell(axes, i, j, share, size if k <= 12 else None)
     axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), aspect="equal")
-    _ticks(axes, "x", names, rotation=40, ha="right", rotation_mode="anchor", size=size)
-    _ticks(axes, "y", names, size=size)
+    name_ticks(axes, "x", names, rotation=40, ha="right", rotation_mode="anchor", size=size)
+    name_ticks(axes, "y", names, size=size)
     for edge in range(k + 1):
         axes.axhline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
         axes.axvline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="named as", ylabel="truly")
-    return _bytes(canvas, format)
+    return to_bytes(canvas, format)
 
 
 def _cell(axes: Axes, row: int, column: int, share: float, size: float | None) -> None:
@@ -76,20 +76,20 @@ def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     counts = [0] * bins
     for share in shares:
         counts[min(int(share * bins), bins - 1)] += 1
-    canvas, (axes,) = _canvas(WIDTH, 2.7)
+    canvas, (axes,) = new_canvas(WIDTH, 2.7)
     bars = axes.bar([100 * (i + 0.5) / bins for i in range(bins)], counts, width=4.4, color=BLUE)
     labels = [f"{count:,}" if count else "" for count in counts]
     axes.bar_label(bars, labels, color=INK, size=8, padding=2)
     axes.set(xlim=(0, 100), xlabel="patches of the photo named correctly, %", ylabel="photos")
     axes.margins(y=0.15)
     axes.grid(visible=False, axis="x")
-    return _bytes(canvas, format)
+    return to_bytes(canvas, format)
 
 
 def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     """Accuracy by device with 95 % intervals over its photos, the lowest on top; 40 at most."""
     groups = sorted(evaluation.by_device, key=lambda g: (g.accuracy.value, g.name))[:MOST_DEVICES]
-    canvas, (axes,) = _canvas(WIDTH, 1.2 + 0.25 * len(groups))
+    canvas, (axes,) = new_canvas(WIDTH, 1.2 + 0.25 * len(groups))
     for seen, colour, marker, label in (
         (True, BLUE, "o", "device seen in training"),
         (False, ORANGE, "D", "device never seen"),
@@ -101,10 +101,10 @@ def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     axes.axvline(everyone, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all patches")
     axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel="patches named correctly, %")
     axes.set_xlim(right=101)
-    _ticks(axes, "y", [shown(group.name, 40) for group in groups])
+    name_ticks(axes, "y", [shown(group.name, 40) for group in groups])
     axes.grid(visible=False, axis="y")
-    _legend(canvas)
-    return _bytes(canvas, format)
+    add_legend(canvas)
+    return to_bytes(canvas, format)
 
 
 def _points(
@@ -133,7 +133,7 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
     Raises:
         UsageError: if no row has an epoch and a loss or accuracy.
     """
-    canvas, (left, right) = _canvas(WIDTH, 2.8, panels=2)
+    canvas, (left, right) = new_canvas(WIDTH, 2.8, columns=2)
     drawn = _line(left, metrics, "loss", BLUE, "training loss")
     drawn |= _line(right, metrics, "accuracy", MUTED, "training", times=100)
     drawn |= _line(right, metrics, "tune_accuracy", BLUE, "tune part", times=100, marker="o")
@@ -146,7 +146,7 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
     right.set(xlabel="epoch", ylabel="patches named correctly, %")
     if right.get_legend_handles_labels()[0]:
         right.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
-    return _bytes(canvas, format)
+    return to_bytes(canvas, format)
 
 
 def _line(
@@ -176,7 +176,7 @@ def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
     intervals = comparison.difference.intervals
     most = sorted(comparison.by_device, key=lambda d: -abs(d.difference))[:MOST_DEVICES]
     devices = sorted(most, key=lambda d: (-d.difference, d.name))
-    canvas, (axes,) = _canvas(WIDTH, 1.3 + 0.25 * (len(intervals) + len(devices)))
+    canvas, (axes,) = new_canvas(WIDTH, 1.3 + 0.25 * (len(intervals) + len(devices)))
     value = 100 * comparison.difference.value
     axes.axvline(0, color=INK, linewidth=1)
     for place, interval in enumerate(intervals):
@@ -186,7 +186,7 @@ def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
     axes.plot([100 * d.difference for d in devices], places, "D", color=ORANGE, markersize=4.5)
     names = [f"all patches, over {interval.by}s" for interval in intervals]
     names += [shown(device.name, 40) for device in devices]
-    _ticks(axes, "y", names, places=[*range(len(intervals)), *places])
+    name_ticks(axes, "y", names, places=[*range(len(intervals)), *places])
     axes.set_ylim((places or [len(intervals)])[-1] + 0.6, -0.6)
     axes.grid(visible=False, axis="y")
     _centred(axes)
@@ -195,7 +195,7 @@ def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
         f"{shown(comparison.a, 24)} better \u2192",
         parse_math=False,
     )
-    return _bytes(canvas, format)
+    return to_bytes(canvas, format)
 
 
 def _centred(axes: Axes) -> None:
@@ -203,11 +203,14 @@ def _centred(axes: Axes) -> None:
     axes.set_xlim(-furthest, furthest)
 
 
-def _canvas(width: float, height: float, panels: int = 1) -> tuple[Canvas, tuple[Axes, ...]]:
+def new_canvas(
+    width: float, height: float, *, rows: int = 1, columns: int = 1
+) -> tuple[Canvas, tuple[Axes, ...]]:
+    """An empty figure of that many inches in the house's look, and its panels row by row."""
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(width, height), layout="constrained")
-    panes = tuple(canvas.add_subplot(1, panels, number + 1) for number in range(panels))
+    panes = tuple(canvas.add_subplot(rows, columns, n + 1) for n in range(rows * columns))
     for axes in panes:
         axes.set_facecolor("none")
         axes.set_axisbelow(True)
@@ -220,7 +223,7 @@ def _canvas(width: float, height: float, panels: int = 1) -> tuple[Canvas, tuple
     return canvas, panes
 
 
-def _ticks(
+def name_ticks(
     axes: Axes,
     which: Literal["x", "y"],
     names: Sequence[str],
@@ -228,20 +231,23 @@ def _ticks(
     places: Sequence[float] | None = None,
     **style: Any,
 ) -> None:
+    """Names along an axis, drawn as they are."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(range(len(names)) if places is None else places, names, **style)
     for label in axis.get_ticklabels():
         label.set_parse_math(False)
 
 
-def _legend(canvas: Canvas) -> None:
+def add_legend(canvas: Canvas) -> None:
+    """One legend above all panels."""
     canvas.legend(
         loc="outside upper left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK,
         handletextpad=0.5, columnspacing=1.6,
     )  # fmt: skip
 
 
-def _bytes(canvas: Canvas, format: Format) -> bytes:
+def to_bytes(canvas: Canvas, format: Format) -> bytes:
+    """The figure as a file."""
     import matplotlib
 
     buffer = io.BytesIO()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from phototrace.errors import UsageError
@@ -85,14 +85,29 @@ def render_report(
     """The page as text; see `write_report`."""
     if not evaluations:
         raise UsageError("A report needs at least one evaluation.")
-    environment = Environment(
-        loader=PackageLoader("phototrace.evidence", "templates"),
+    sections = [_section(number, run) for number, run in enumerate(evaluations, start=1)]
+    pairs = [
+        {
+            "comparison": comparison,
+            "figure": inline(figures.differences_figure(comparison), verdict(comparison)),
+        }
+        for comparison in comparisons
+    ]
+    page = environment().get_template("report.html")
+    return page.render(title=title, sections=sections, pairs=pairs, next_steps=next_steps)
+
+
+def environment(*packages: str) -> Environment:
+    """Templates of the given packages and then of this one; every value is escaped."""
+    found = [PackageLoader(name, "templates") for name in (*packages, "phototrace.evidence")]
+    made = Environment(
+        loader=ChoiceLoader(found),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": percent,
         "points": points,
         "shown": shown,
@@ -102,16 +117,7 @@ def render_report(
         "verdict": verdict,
         "counted": counted,
     }
-    sections = [_section(number, run) for number, run in enumerate(evaluations, start=1)]
-    pairs = [
-        {
-            "comparison": comparison,
-            "figure": _inline(figures.differences_figure(comparison), verdict(comparison)),
-        }
-        for comparison in comparisons
-    ]
-    page = environment.get_template("report.html")
-    return page.render(title=title, sections=sections, pairs=pairs, next_steps=next_steps)
+    return made
 
 
 def _section(number: int, run: Evaluated) -> dict[str, object]:
@@ -149,17 +155,17 @@ def _section(number: int, run: Evaluated) -> dict[str, object]:
 def _figures(run: Evaluated) -> dict[str, Markup]:
     result = run.evaluation
     made = {
-        "confusion": _inline(
+        "confusion": inline(
             figures.confusion_figure(result), "Which name each true class was given"
         ),
-        "photos": _inline(
+        "photos": inline(
             figures.photos_figure(result), "Photos by the share of their patches named correctly"
         ),
-        "devices": _inline(figures.devices_figure(result), "Accuracy by device with intervals"),
+        "devices": inline(figures.devices_figure(result), "Accuracy by device with intervals"),
     }
     if run.training:
         curve = figures.training_figure(run.training)
-        made["training"] = _inline(curve, "Loss and accuracy by epoch")
+        made["training"] = inline(curve, "Loss and accuracy by epoch")
     return made
 
 
@@ -205,7 +211,7 @@ _THEMED = {
 }
 
 
-def _inline(svg: bytes, label: str) -> Markup:
+def inline(svg: bytes, label: str) -> Markup:
     """One of our own figures as part of the page, its colours following light and dark."""
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]

@@ -51,6 +51,18 @@ def test_set(figure: Figure) -> str:
     return f"{counted(figure.photos, 'test photo')} from {devices} and {scenes}"
 
 
+def kept_apart(by: str, test_devices: int = 0) -> str:
+    """What training and test did not share under a split `by`, in a sentence or two."""
+    apart = {
+        "photo": "Photos, bursts together. Training and test share devices and scenes",
+        "device": "Devices: of each camera model one whole device tests. Scenes are shared",
+        "scene": "Scenes, or the collections photos came from. Camera models may be shared",
+        "device and scene": "Devices and scenes, both",
+    }[by]
+    kept = f" Kept out of training: {counted(test_devices, 'device')}." if test_devices else ""
+    return f"{apart}.{kept}"
+
+
 def headline(evaluation: Evaluation) -> str:
     """The result in one sentence, with its interval and what it was tested on."""
     figure = evaluation.accuracy
