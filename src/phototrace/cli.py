@@ -290,6 +290,7 @@ def reproduce(
     from phototrace.recipes import study_path
     from phototrace.study import reproducing
     from phototrace.study.recipe import StudyRecipe
+    from phototrace.study.running import study_photos
 
     path = study_path(recipe)
     read = StudyRecipe.read(path)
@@ -311,7 +312,7 @@ def reproduce(
         _print(plan_dict(made, taken), as_json, lambda: plan_text(made, taken))
         return
     result = reproducing.reproduce(
-        read, reproducing.study_photos(read, path.parent, photos, out), out,
+        read, study_photos(read, path.parent, photos, out), out,
         seeds=seeds, allow_leaks=allow_leaks,
     )  # fmt: skip
     _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))

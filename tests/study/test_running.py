@@ -17,7 +17,7 @@ from phototrace.errors import DamagedError, UsageError
 from phototrace.files import locked
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
-from phototrace.study.plan import Forest, Training
+from phototrace.study.plan import Forest, Training, plan_study
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import Answers
 from phototrace.study.running import run_study
@@ -39,10 +39,10 @@ def study(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / "study"))
 
 
-def said(out: Path) -> dict[Any, list[str]]:
-    """Every cell's predictions by hash."""
+def said(out: Path) -> dict[Any, list[bytes]]:
+    """Every cell's probabilities. (Hashes also tell runs apart, and these know their seconds.)"""
     found = Answers.load(out).predictions
-    return {key: [one.hash for one in several] for key, several in found.items()}
+    return {key: [one.probabilities.tobytes() for one in several] for key, several in found.items()}
 
 
 def runs(out: Path) -> dict[str, int]:
@@ -188,15 +188,15 @@ def test_a_bad_photo_is_named_and_stops_nothing(
     tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    own_photos.path_of(own_photos.photos[0]).unlink()
-    own_photos.path_of(own_photos.photos[1]).write_bytes(b"not a photo")
+    part = plan_study(tiny, own_photos).experiment.split.part
+    bad = [p for p in own_photos.photos if part.get(p.id) == "train"][:2]
+    own_photos.path_of(bad[0]).unlink()
+    own_photos.path_of(bad[1]).write_bytes(b"not a photo")
     monkeypatch.setattr(running._Work, "do", lambda self: [])
     out = tmp_path / "study"
     run_study(tiny, own_photos, out)
     facts = json.loads((out / "study.json").read_text())
-    assert [one["path"] for one in facts["photos_left_out"]] == [
-        p.path for p in own_photos.photos[:2]
-    ]
+    assert [one["path"] for one in facts["photos_left_out"]] == [p.path for p in bad]
     assert "2 of 40 photos are left out" in capsys.readouterr().err
     run_study(tiny, own_photos, out)  # the same two are missing at the next start: nothing changed
 
@@ -258,8 +258,6 @@ def test_a_ledger_that_is_not_one(study: Path) -> None:
 
 
 def test_labels_tell_trainings_apart(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
-    from phototrace.study.plan import plan_study
-
     plan = plan_study(tiny, tiny_photos)
     steps: list[Training | Forest] = [*plan.trainings, *plan.forests]
     assert len({one.label for one in steps}) == len(steps)
