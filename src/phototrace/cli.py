@@ -267,7 +267,9 @@ def evaluate(
 def reproduce(
     recipe: Annotated[str, typer.Argument(help="A study's recipe, or the name of a shipped one.")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would run; train nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would run and take; train nothing.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Work out every figure again from the predictions.")
     ] = False,

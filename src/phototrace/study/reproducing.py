@@ -15,8 +15,8 @@ from typing import Any
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import plain
 from phototrace.files import write_bytes, write_json
-from phototrace.photos.manifest import Manifest
 from phototrace.photos.corpora.dresden import planned
+from phototrace.photos.manifest import Manifest
 from phototrace.study.estimating import Estimate, estimate
 from phototrace.study.findings import Finding, findings
 from phototrace.study.page import figure_3, figure_csv, page, table_csv
@@ -138,15 +138,16 @@ def check(folder: Path) -> list[str]:
 
 
 def _differences(stored: Any, anew: Any, place: str) -> list[str]:
+    """Where two JSON values differ, one sentence a place."""
     if isinstance(stored, dict) and isinstance(anew, dict):
-        keys = sorted(stored.keys() | anew.keys())
-        return [
-            d for k in keys for d in _differences(stored.get(k), anew.get(k), f"{place}.{k}".lstrip("."))
-        ]  # fmt: skip
-    if isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
-        return [
-            d
-            for number, (one, other) in enumerate(zip(stored, anew, strict=True))
-            for d in _differences(one, other, f"{place}[{number}]")
+        both: list[tuple[str, Any, Any]] = [
+            (f"{place}.{key}".lstrip("."), stored.get(key), anew.get(key))
+            for key in sorted(stored.keys() | anew.keys())
         ]
-    return [] if stored == anew else [f"{place} is {stored!r}, the predictions give {anew!r}."]
+    elif isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
+        pairs = zip(stored, anew, strict=True)
+        both = [(f"{place}[{number}]", *pair) for number, pair in enumerate(pairs)]
+    else:
+        same = stored == anew
+        return [] if same else [f"{place} is {stored!r}, the predictions give {anew!r}."]
+    return [found for name, one, other in both for found in _differences(one, other, name)]
