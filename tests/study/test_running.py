@@ -223,9 +223,7 @@ def test_progress_counts_the_whole_plan(
 
 def test_damaged_predictions_are_named(study: Path) -> None:
     path = next(study.glob("predictions/*.parquet"))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedError, match=path.name):
         Answers.load(study)
 
