@@ -87,6 +87,19 @@ def test_the_small_task_shows_its_patches_about_once_an_epoch(plan: StudyPlan) -
     assert longer.steps == pytest.approx(three.steps, rel=0.3)
 
 
+def test_alone_a_task_gets_as_many_passes_as_in_a_and_b(
+    tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    """Two steps of B to six of A: together B is shown three times an epoch."""
+    few = with_task(tiny, "B", per_class={"train": 12, "tune": 4, "test": 8})
+    made = {one.label: one for one in plan_study(few, tiny_photos).trainings}
+    assert made["A"].patches["A"] / made["B"].patches["B"] == 4
+    assert made["B"].recipe.training.epochs == 3 * tiny.training.epochs  # 6 steps to 2
+    assert made["B"].steps == made["A+B at fc2"].steps
+    assert made["A"].recipe.training.epochs == tiny.training.epochs
+    assert made["A to B at fc2"].recipe.training.epochs == 3 * tiny.transfer.epochs
+
+
 def test_longer_training_halves_as_much_later(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
     halving = changed(tiny, training={"schedule": "halving", "halve_every": 1, "epochs": 2})
     made = plan_study(halving, tiny_photos).trainings

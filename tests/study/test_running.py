@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.files import locked
+from phototrace.files import locked, sha256_of
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
 from phototrace.study.plan import Forest, Training, plan_study
@@ -208,6 +209,27 @@ def test_a_disk_too_small_is_found_before_anything_is_trained(
     monkeypatch.setattr(running, "train_recipe", _must_not_run)
     with pytest.raises(UsageError, match=r"takes up to .* GB, and .* has room for 0.0 GB"):
         run_study(tiny, tiny_photos, tmp_path / "study")
+
+
+def test_a_split_that_leaks_is_refused_unless_told(
+    tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One photo saved again, under the name of a photo that tests."""
+    part = plan_study(tiny, own_photos).experiment.split.part
+    trains, tests = (next(p for p in own_photos.photos if part.get(p.id) == x) for x in
+                     ("train", "test"))  # fmt: skip
+    with Image.open(own_photos.path_of(trains)) as photo:
+        photo.save(own_photos.path_of(tests), quality=90)
+    sha256 = sha256_of(own_photos.path_of(tests))
+    copy = replace(tests, id=sha256[:16], sha256=sha256)
+    photos = tuple(copy if p is tests else p for p in own_photos.photos)
+    leaky = replace(own_photos, photos=photos)
+    monkeypatch.setattr(running._Work, "do", lambda self: [])
+    out = tmp_path / "study"
+    with pytest.raises(UsageError, match=r"leaks in . places, all listed in .*leaks\.json"):
+        run_study(tiny, leaky, out)
+    run_study(tiny, leaky, out, allow_leaks=True)
+    assert json.loads((out / "study.json").read_text())["leaks"]
 
 
 def test_progress_counts_the_whole_plan(
