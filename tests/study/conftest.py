@@ -12,7 +12,7 @@ from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import Answers
-from phototrace.study.running import study_photos
+from phototrace.study.running import run_study, study_photos
 
 TINY = {
     "name": "tiny",
@@ -48,6 +48,16 @@ def tiny() -> StudyRecipe:
 @pytest.fixture(scope="session")
 def tiny_photos(tiny: StudyRecipe, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return study_photos(tiny, Path(), None, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def done(
+    tiny: StudyRecipe, tiny_photos: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny study, run without interruption."""
+    out = tmp_path_factory.mktemp("done") / "study"
+    run_study(tiny, tiny_photos, out)
+    return out
 
 
 PHOTOS, PATCHES = 40, 10

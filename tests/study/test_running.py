@@ -24,16 +24,6 @@ from phototrace.study.results import Answers
 from phototrace.study.running import run_study
 
 
-@pytest.fixture(scope="session")
-def done(
-    tiny: StudyRecipe, tiny_photos: Manifest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The tiny study, run without interruption."""
-    out = tmp_path_factory.mktemp("done") / "study"
-    run_study(tiny, tiny_photos, out)
-    return out
-
-
 @pytest.fixture
 def study(done: Path, tmp_path: Path) -> Path:
     """A copy of it."""
