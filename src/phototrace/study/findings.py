@@ -305,8 +305,8 @@ def limited(answers: Answers) -> Finding:
         "Where photos are few, a unified extractor beats a network of its own: trees on A+B+C, "
         "then on A+B, then on B, then the network.",
         together(details),
-        f"With {_span(list(photos.values()))} photos a class, trees on A+B+C less a network trained "
-        f"on C alone (with {taken}, the better of the two) is {_points(whole)}. In order: "
+        f"With {_span(list(photos.values()))} photos a class, trees on A+B+C less a network "
+        f"trained on C alone (with {taken}, the better of the two) is {_points(whole)}. In order: "
         + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details[:-1])
         + ".",
         tuple(details),
