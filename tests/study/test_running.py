@@ -271,3 +271,11 @@ def test_labels_tell_trainings_apart(tiny: StudyRecipe, tiny_photos: Manifest) -
     plan = plan_study(tiny, tiny_photos)
     steps: list[Training | Forest] = [*plan.trainings, *plan.forests]
     assert len({one.label for one in steps}) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (95, "2 min"), (5400, "1 h 30 min"), (432_000, "5 days")],
+)
+def test_times_for_people(seconds: float, text: str) -> None:
+    assert running.clock(seconds) == text

@@ -284,8 +284,11 @@ def _targets(one: Training | Forest) -> tuple[str, ...]:
 
 
 def clock(seconds: float) -> str:
-    """Such as "40 s", "12 min" and "3 h 20 min"."""
+    """Such as "40 s", "12 min", "3 h 20 min" and "5 days"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.0f} days"
