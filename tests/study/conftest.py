@@ -89,7 +89,7 @@ def answers_of() -> Callable[[Mapping[Key, float]], Answers]:
             "depths": list(DEPTHS), "seeds": [3], "recipe": {"margin": 1.0, "name": "made up"},
             "photos": {"C": {"train": {"one": 4, "two": 5}}},
         }  # fmt: skip
-        return Answers(facts, records, found)  # type: ignore[arg-type]
+        return Answers(facts, records, found)
 
     return make
 

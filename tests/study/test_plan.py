@@ -35,7 +35,8 @@ def test_the_papers_25_trainings_and_11_forests(plan: StudyPlan) -> None:
     assert both == {("A", ("B",)): 7, ("B", ("A",)): 7}
     assert len(plan.forests) == 11
     assert Counter(forest.target for forest in plan.forests) == {"A": 3, "B": 3, "C": 5}
-    assert len({one.name for one in (*plan.trainings, *plan.forests)}) == 37
+    names = [one.name for one in plan.trainings] + [one.name for one in plan.forests]
+    assert len(set(names)) == 37
 
 
 def test_retrained_parameters_by_depth(plan: StudyPlan) -> None:
@@ -157,6 +158,15 @@ def test_a_collection_too_small_for_the_split(tiny: StudyRecipe, tiny_photos: Ma
     few = tuple(p for p in tiny_photos.photos if p.scene == scene)
     with pytest.raises(UsageError, match=r"leaves the .* part empty"):
         plan_study(tiny, replace(tiny_photos, photos=few))
+
+
+def test_fewer_patches_than_a_batch_are_found_before_any_training(
+    tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    with pytest.raises(
+        UsageError, match="Task B has 48 training patches, fewer than a batch of 99"
+    ):
+        plan_study(changed(tiny, transfer={"batch_size": 99}), tiny_photos)
 
 
 def test_recipes_that_make_no_study(tiny: StudyRecipe, tiny_photos: Manifest) -> None:

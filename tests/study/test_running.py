@@ -233,11 +233,16 @@ def test_progress_counts_the_whole_plan(
     assert "trees for C on B, seed 1 (about" in lines[0]
 
 
-def test_damaged_predictions_are_named(study: Path) -> None:
-    path = next(study.glob("predictions/*.parquet"))
+def test_damaged_predictions_are_named_and_made_again(
+    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    path, other = list(study.glob("predictions/*.parquet"))[:2]
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedError, match=path.name):
         Answers.load(study)
+    other.unlink()
+    run_study(tiny, tiny_photos, study)
+    assert said(study) == said(done)
 
 
 def test_predictions_of_another_answer_are_not_taken(study: Path) -> None:

@@ -74,7 +74,7 @@ def find_photos(recipe: Recipe, beside: Path, photos: Path | None, work: Path) -
     """
     choice = recipe.photos
     if photos is not None:
-        return read_photos(photos)
+        return read_photos(photos, choice.corpus)
     if choice.manifest is not None:
         return read_photos(beside / choice.manifest)
     if choice.simulated is None:

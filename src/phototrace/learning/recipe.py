@@ -27,6 +27,7 @@ class Photos(Part):
 
     Attributes:
         manifest: Manifest file, relative to the recipe; `--photos` takes its place.
+        corpus: How a folder given with `--photos` is laid out, as in `index`.
         simulated: Make simulated photos in place of reading a manifest.
         where: Manifest columns and the values kept.
         rename: Camera models that count as another one (`"Nikon D70s" = "Nikon D70"`).
@@ -35,6 +36,7 @@ class Photos(Part):
     """
 
     manifest: str | None = None
+    corpus: Literal["folder", "exif", "dresden", "vision", "forchheim"] = "folder"
     simulated: Simulated | None = None
     where: dict[str, list[str]] = {}
     rename: dict[str, str] = {}
@@ -224,8 +226,9 @@ class Recipe(Part):
         return self.seed if self.training.seed is None else self.training.seed
 
     def choices(self) -> dict[str, Any]:
-        """All that the recipe says as plain values, but where its trunk lies: its hash counts."""
-        return self.model_dump(mode="json", exclude={"network": {"trunk_from"}})
+        """All that the recipe says as plain values, but for what hashes of trunk and photos say."""
+        apart = {"network": {"trunk_from"}, "photos": {"corpus"}}
+        return self.model_dump(mode="json", exclude=apart)
 
     def to_toml(self) -> str:
         """The recipe as TOML with every choice written out."""

@@ -286,6 +286,7 @@ class _Maker:
         patches = {task: int(self.experiment.plans[task].count("train").sum()) for task in targets}
         if len(targets) == len(TASKS):
             legs["C"]["batch_size"] = self._small_batch(patches)
+        _require_batches(patches, legs)
         per_epoch = max(-(-patches[task] // legs[task]["batch_size"]) for task in targets)
         factor = steps / (per_epoch * training["epochs"]) if steps else self._repeats(targets)
         for key in ("epochs", "halve_every"):
@@ -337,6 +338,15 @@ class _Maker:
         })  # fmt: skip
         words = short.replace(" at ", "-").replace(", ", "-").replace(" ", "-").replace("+", "")
         return recipe.model_copy(update={"name": f"{words}-{key[:12]}"})
+
+
+def _require_batches(patches: Mapping[str, int], legs: Mapping[str, Mapping[str, Any]]) -> None:
+    for task, count in patches.items():
+        if count < legs[task]["batch_size"]:
+            raise UsageError(
+                f"Task {task} has {count} training patches, fewer than a batch of "
+                f"{legs[task]['batch_size']}. Use more photos, or smaller batches."
+            )
 
 
 def _retrained(recipe: Recipe, classes: Mapping[str, int]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from phototrace.study.page import figure_3, figure_csv, page, table_csv
 from phototrace.study.paper import Key
 from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import StudyRecipe
-from phototrace.study.results import Answers, Score, score_dict
+from phototrace.study.results import Answers, Score
 from phototrace.study.running import run_study, study_photos
 
 RESULTS, PAGE = "results.json", "index.html"
@@ -63,7 +63,7 @@ class Results:
             "format": "study results",
             "version": VERSION,
             **self.facts,
-            "scores": [score_dict(score) for score in self.scores.values()],
+            "scores": [plain(score) for score in self.scores.values()],
             "findings": [plain(finding) for finding in self.findings],
         }
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.evidence.evaluation import patch_trials, plain
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.intervals import Figure, Trials
 from phototrace.evidence.predictions import Predictions
 from phototrace.study.paper import ACCURACY, Key
@@ -41,6 +41,8 @@ class Score:
         patches: Training patches of the target task.
         steps: Optimiser steps; 0 for trees.
         seconds: Of training, mean over seeds.
+        run_hashes: Of the network that answered, or whose features the trees stand on, by seed.
+        predictions_hashes: Of the stored predictions, by seed.
     """
 
     key: Key
@@ -51,6 +53,8 @@ class Score:
     patches: int
     steps: int
     seconds: float
+    run_hashes: tuple[str, ...]
+    predictions_hashes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ class Answers:
             patches=int(records[0]["patches"]),
             steps=int(records[0]["steps"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
+            run_hashes=tuple(p.run_hash for p in self.predictions[key]),
+            predictions_hashes=tuple(p.hash for p in self.predictions[key]),
         )
 
     def scores(self) -> dict[Key, Score]:
@@ -183,9 +189,3 @@ def _require_same_patches(found: Mapping[Key, Sequence[Predictions]], folder: Pa
                     f"In {folder}, {one.run} and {other.run} were tested on different patches of "
                     f"task {key.target}. Run the study again in another --out."
                 )
-
-
-def score_dict(score: Score) -> dict[str, Any]:
-    """A score as plain JSON values."""
-    made: dict[str, Any] = {**plain(score), "by_seed": list(score.by_seed)}
-    return made

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from phototrace.errors import UsageError
+from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.predictions import Predictions
 from phototrace.evidence.testing import detect_store, predict_store
 from phototrace.files import is_complete, locked, write_json
@@ -44,10 +44,10 @@ from phototrace.study.plan import (
     plan_study,
 )
 from phototrace.study.recipe import TASKS, StudyRecipe
+from phototrace.study.results import LEDGER, VERSION
 
-LEDGER, PREDICTIONS, PHOTOS, LEAKS = "study.json", "predictions", "photos.parquet", "leaks.json"
+PREDICTIONS, PHOTOS, LEAKS = "predictions", "photos.parquet", "leaks.json"
 STORES = Path("runs/stores")
-VERSION = 1
 
 
 def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Path) -> Manifest:
@@ -244,10 +244,9 @@ class _Work:
     ) -> dict[str, Any]:
         """The record of one answer, from its file where it was given before."""
         path = self._record(name, target)
-        if path.is_file():
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if found["run_hash"] == facts["run_hash"]:
-                return found
+        found = _given(path)
+        if found and found["run_hash"] == facts["run_hash"]:
+            return found
         started = time.monotonic()
         predictions = say_all()
         file = path.with_suffix(".parquet")
@@ -277,6 +276,16 @@ class _Work:
     def _test_store(self, task: str) -> PatchStore:
         plan = self.plan.tests[task]
         return build_store(plan, self._store_folder(f"{task}-test", plan.hash))
+
+
+def _given(path: Path) -> dict[str, Any] | None:
+    """A record whose predictions are whole; None where they are to be made (again)."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = Predictions.load(path.with_suffix(".parquet")).hash == found["predictions_hash"]
+    except (OSError, ValueError, KeyError, TypeError, DamagedError):
+        return None
+    return found if whole else None
 
 
 def _targets(one: Training | Forest) -> tuple[str, ...]:
