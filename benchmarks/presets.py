@@ -15,18 +15,26 @@ from phototrace.evidence.assessing import assess
 from phototrace.evidence.wording import headline, verdict
 from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.recipe import Recipe
-from phototrace.recipes import recipe_path
 
 PRESETS = ("modern", "caffe")
+PHOTOS = {
+    "scenes": 12,
+    "height": 512,
+    "width": 640,
+    "seed": 1,
+    "models": [
+        "Alder A10", "Alder A20", "Birch Pro 5", "Birch Pro 6",
+        "Cedar S3", "Cedar S4", "Dogwood X1", "Elm 700",
+    ],
+}  # fmt: skip
 
 
 def recipe(preset: str, optimizer: str, epochs: int) -> Recipe:
-    """The demo's manipulation task with one preset and optimiser."""
-    demo = Recipe.read(recipe_path("demo-manipulation"))
+    """The manipulation task on simulated photos with one preset and optimiser."""
     return Recipe.parse({
         "name": f"{optimizer}-{preset}",
         "seed": 1,
-        "photos": demo.photos.model_dump(exclude_none=True),
+        "photos": {"simulated": PHOTOS},
         "split": {"by": "scene", "tune": 0.15, "test": 0.25},
         "network": {"patch_size": 64, "preset": preset},
         "legs": {"manipulation": {"task": "manipulation", "editing": ["block", "region"]}},

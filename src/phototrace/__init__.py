@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from phototrace.photos.manifest import Manifest
     from phototrace.photos.photo import read_photo
     from phototrace.photos.splits import make_split
+    from phototrace.study.recipe import StudyRecipe
+    from phototrace.study.reproducing import reproduce
 
 _PLACES = {
     "Detector": "learning.detector",
@@ -32,8 +34,10 @@ _PLACES = {
     "assess": "evidence.assessing",
     "build_store": "patches.building",
     "index": "photos.indexing",
+    "StudyRecipe": "study.recipe",
     "make_split": "photos.splits",
     "read_photo": "photos.photo",
+    "reproduce": "study.reproducing",
     "simulate": "photos.corpora.simulated",
     "train_recipe": "learning.experiment",
 }
@@ -46,11 +50,13 @@ __all__ = [
     "PhototraceError",
     "Recipe",
     "Run",
+    "StudyRecipe",
     "assess",
     "build_store",
     "index",
     "make_split",
     "read_photo",
+    "reproduce",
     "simulate",
     "train_recipe",
 ]

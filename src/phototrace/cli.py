@@ -264,6 +264,66 @@ def evaluate(
 
 
 @app.command()
+def reproduce(
+    recipe: Annotated[str, typer.Argument(help="A study's recipe, or the name of a shipped one.")],
+    photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would run and take; train nothing.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Work out every figure again from the predictions.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Repetitions, other seeds.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study; by default studies/NAME.")
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on though the split leaks; the page says so.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Do the paper's study on any photos: Fig. 3, Tables 2 and 3, and its findings.
+
+    Killed at any moment, the same command goes on where it was. Nothing is trained twice.
+
+    Examples: phototrace reproduce simulated-20-5 --plan
+    phototrace reproduce paper --photos Dresden/ --out studies/paper
+    """
+    from phototrace.recipes import study_path
+    from phototrace.study import reproducing
+    from phototrace.study.recipe import StudyRecipe
+    from phototrace.study.running import study_photos
+
+    path = study_path(recipe)
+    read = StudyRecipe.read(path)
+    out = out or Path("studies") / read.name
+    if plan and check:
+        raise UsageError("--plan says what would run, --check what has run: give one of them.")
+    if check:
+        wrong = reproducing.check(out)
+        facts: dict[str, Any] = {"study": str(out), "differences": wrong}
+        _print(facts, as_json, lambda: (
+            f"{out}: {len(wrong)} figures differ from what the stored predictions give."
+        ))  # fmt: skip
+        _list("differ", [{"text": text} for text in wrong])
+        raise typer.Exit(1 if wrong else 0)
+    if plan:
+        from phototrace.study.showing import plan_dict, plan_text
+
+        made, taken = reproducing.plan(read, path.parent, photos, out, seeds)
+        _print(plan_dict(made, taken), as_json, lambda: plan_text(made, taken))
+        return
+    result = reproducing.reproduce(
+        read, study_photos(read, path.parent, photos, out), out,
+        seeds=seeds, allow_leaks=allow_leaks,
+    )  # fmt: skip
+    _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
+    left_out = result.facts["photos_left_out"]
+    _list("photos are left out", left_out)
+    raise typer.Exit(1 if left_out else 0)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
 ) -> None:

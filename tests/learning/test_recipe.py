@@ -28,6 +28,12 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert (training.halve_every, training.epochs) == (3, 30)
     assert recipe.legs["manipulation"].batch_size == 40
     assert (recipe.network.patch_size, recipe.network.channels) == (256, "green")
+    assert training.settle == 0  # the paper's batch norms follow the batch to the end
+
+
+def test_a_training_has_the_recipes_seed_or_its_own(tmp_path: Path) -> None:
+    assert _read(tmp_path, "seed = 4\n" + MINIMAL).training_seed == 4
+    assert _read(tmp_path, "seed = 4\n" + MINIMAL + "[training]\nseed = 0\n").training_seed == 0
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,16 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
         (TWO + TRUNK + "share_depth = 'fc1'\n", ["'network.trunk_from'", "one leg"]),
         (MINIMAL + TRUNK, ["'network.share_depth' is missing", "take over"]),
         (MINIMAL + "[network]\nshare_deph = 'fc1'\n", ["share_deph'", "'share_depth'"]),
+        (MINIMAL + "[training]\nsettle = 1.0\n", ["training.settle", "less than 1"]),
+        (MINIMAL + "[training]\nsettle = -0.1\n", ["training.settle", "0"]),
+        (MINIMAL + "[training]\nsettle = nan\n", ["training.settle", "finite"]),
+        (MINIMAL + "[training]\nseed = -1\n", ["training.seed", "0"]),
+        (MINIMAL + "[split]\ntune_devices = 1\n", ["split.tune_devices", "bool"]),
+        (MINIMAL + "[split]\ntune_device = true\n", ["tune_device'", "'tune_devices'"]),
+        (MINIMAL + "photos = { train = 0 }\n", ["legs.manipulation.photos.train", "0"]),
+        (MINIMAL + "photos = { all = 3 }\n", ["legs.manipulation.photos", "'train'"]),
+        (MINIMAL + "without = { scene = 'x' }\n", ["legs.manipulation.without.scene", "list"]),
+        (MINIMAL + "[photos.rename]\na = ['b']\n", ["photos.rename.a", "string"]),
     ],
 )
 def test_a_mistake_is_named_in_a_sentence(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -88,9 +104,15 @@ def test_a_recipe_survives_being_written(
 ) -> None:
     recipe = Recipe.parse({
         "name": name,
-        "photos": {"where": where, "simulated": {"scenes": 5}},
-        "legs": {"camera": {"task": "camera", "classes": classes, "per_class": {"train": 9}}},
-        "training": {"learning_rate": rate},
+        "photos": {"where": where, "simulated": {"scenes": 5}, "rename": {name: "b"}},
+        "split": {"by": "device", "tune_devices": False},
+        "legs": {
+            "camera": {
+                "task": "camera", "classes": classes, "per_class": {"train": 9},
+                "photos": {"test": 3}, "without": where,
+            }
+        },
+        "training": {"learning_rate": rate, "settle": 0.25, "seed": 7},
     })  # fmt: skip
     import tomllib
 

@@ -171,6 +171,65 @@ def test_where(tmp_path: Path) -> None:
         manifest.where(colour="red")
 
 
+def test_without(tmp_path: Path) -> None:
+    a = record("a.jpg", make="Apple", model="iPad", extra={"part": "main"})
+    b = record("b.jpg", OTHER, make="Canon", model="6D", width=9, extra={})
+    manifest = Manifest((a, b), tmp_path)
+    assert manifest.without().photos == (a, b)
+    assert manifest.without(part=["main", "x"]).photos == (b,)
+    assert manifest.without(part="").photos == (a,)
+    assert manifest.without(camera=["Apple iPad", "Canon 6D"]).photos == ()
+    assert manifest.without(make="Sony", width=["9"]).photos == (a,)
+    assert manifest.without(make="Apple", width="9").photos == ()  # either is enough
+    with pytest.raises(UsageError, match=r"no column 'colour'.*part"):
+        manifest.without(colour="red")
+
+
+def test_renamed_models_keep_their_devices_apart(tmp_path: Path) -> None:
+    def photo(number: int, model: str, device: str, make: str = "Nikon") -> PhotoRecord:
+        name = f"{number:064x}"
+        return record(f"{number}.jpg", name, make=make, model=model, device=device, scene="s")
+
+    photos = (
+        photo(0, "D70", "0"),
+        photo(1, "D70s", "0"),
+        photo(2, "D70s", ""),
+        photo(3, "D200", "0"),
+    )
+    manifest = Manifest(photos, tmp_path)
+    renamed = manifest.renamed({"Nikon D70s": "Nikon D70", "Canon 6D": "Canon 5D"})
+    assert [p.camera for p in renamed.photos] == ["Nikon D70"] * 3 + ["Nikon D200"]
+    assert [p.device_id for p in renamed.photos] == [
+        "Nikon D70 / 0", "Nikon D70 / Nikon D70s 0", "Nikon D70 / unknown device",
+        "Nikon D200 / 0",
+    ]  # fmt: skip
+    assert renamed.where(make="Nikon") == renamed
+    assert renamed.photos[0] is photos[0]
+    assert [replace(p, make="", model="", device="") for p in renamed.photos] == [
+        replace(p, make="", model="", device="") for p in photos
+    ]
+    assert manifest.renamed({}) == manifest
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "new"),
+    [("Apple", "iPad", "Tablet"), ("", "D70s", "Nikon D70"), ("Canon", "6D", "Nikon D70"),
+     ("NIKON CORPORATION", "NIKON D70s", "Nikon D70"), ("LG", "G3", "LG")],
+)  # fmt: skip
+def test_a_renamed_model_has_the_new_name_whatever_its_make(
+    tmp_path: Path, make: str, model: str, new: str
+) -> None:
+    old = record("a.jpg", make=make, model=model)
+    (photo,) = Manifest((old,), tmp_path).renamed({old.camera: new}).photos
+    assert photo.camera == new
+
+
+def test_names_can_be_exchanged(tmp_path: Path) -> None:
+    photos = (record("a.jpg", make="M", model="A"), record("b.jpg", OTHER, make="M", model="B"))
+    swapped = Manifest(photos, tmp_path).renamed({"M A": "M B", "M B": "M A"})
+    assert [p.camera for p in swapped.photos] == ["M B", "M A"]
+
+
 def test_verify_lists_what_is_wrong_and_nothing_else(
     tmp_path: Path, picture: Callable[..., Image.Image]
 ) -> None:

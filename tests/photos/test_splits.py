@@ -204,6 +204,37 @@ def test_by_device_a_third_device_tunes() -> None:
     assert not devices["train"] & devices["tune"]
 
 
+def test_by_device_no_device_tunes_where_none_may() -> None:
+    """The paper: all devices of a model but one train, and that one tests."""
+    manifest = cameras("AB", 4, 20)
+    for seed in range(5):
+        split = make_split(manifest, "device", seed, tune=0.05, tune_devices=False)
+        devices = values(manifest, split, "device_id")
+        assert Counter(d[:3] for d in devices["test"]) == {"M A": 1, "M B": 1}
+        assert not devices["test"] & (devices["train"] | devices["tune"])
+        assert len(devices["train"]) == 6
+        assert devices["tune"] <= devices["train"]
+        assert sizes(split) == {"test": 80, "train": 228, "tune": 12}
+        tested = values(manifest, make_split(manifest, "device", seed, tune=0.05), "device_id")
+        assert devices["test"] == tested["test"]  # the same devices test
+
+
+def test_by_device_without_tuning_devices_bursts_stay_whole() -> None:
+    rows = [record(n, device=f"d{n % 3}", burst=f"b{n // 6}-{n % 3}") for n in range(90)]
+    split = make_split(manifest_of(*rows), "device", 1, tune_devices=False)
+    assert not split.excluded
+    for burst in {p.burst for p in rows}:
+        assert len({split.part[p.id] for p in rows if p.burst == burst}) == 1
+
+
+def test_the_hash_tells_whether_devices_may_tune() -> None:
+    manifest = cameras("AB", 2, 5)
+    may, not_any = (make_split(manifest, "device", 1, tune_devices=x) for x in (True, False))
+    assert may.part == not_any.part  # of two devices none tunes anyway
+    assert may.hash != not_any.hash
+    assert may.hash == make_split(manifest, "device", 1).hash
+
+
 def test_by_device_a_model_with_one_device_is_not_tested_and_noted() -> None:
     one = tuple(record(900 + n, model="B") for n in range(10))
     manifest = manifest_of(*cameras("A", 2, 5).photos, *one)

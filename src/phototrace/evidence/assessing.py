@@ -135,7 +135,10 @@ def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[Compa
 def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifest) -> Evaluated:
     machine, recipe = run.provenance["machine"], run.recipe
     provenance = {
-        "recipe": f"{recipe.name}, seed {recipe.seed}",
+        "recipe": f"{recipe.name}, seed {recipe.seed}"
+        + (
+            f" (of the training {recipe.training_seed})" if recipe.training.seed is not None else ""
+        ),
         "photos (manifest hash)": manifest.hash,
         "trained on": ", ".join(
             f"{leg}: {sum(count['train'])} patches of {recipe.network.patch_size} px"

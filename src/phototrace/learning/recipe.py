@@ -260,8 +260,11 @@ def _explain(error: ValidationError, kind: type[Part]) -> str:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     key = ".".join(place)
-    if not place or ("ctx" in first and isinstance(first.get("input"), dict)):
-        return str(first["ctx"]["error"]) if "ctx" in first else f"{first['msg']}."
+    own = first.get("ctx", {}).get("error")  # of a rule of ours, about a whole table
+    if own is not None and (not place or isinstance(first.get("input"), dict)):
+        return str(own)
+    if not place:
+        return f"{first['msg']}."
     if first["type"] == "extra_forbidden":
         known = _known_keys(kind, place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.0)

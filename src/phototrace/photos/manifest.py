@@ -126,15 +126,17 @@ class Manifest:
     def renamed(self, models: Mapping[str, str]) -> Manifest:
         """Photos of some camera models as of others: `{"Nikon D70s": "Nikon D70"}`.
 
-        Their devices get the old name before their own, for both models may have a device 0.
-        Models that no photo is of do not matter.
+        Their devices get the old name before their own, for both models may have a device 0; an
+        unknown device stays unknown. The make stays where it goes with the new name. Models that no
+        photo is of do not matter.
         """
 
         def moved(p: PhotoRecord) -> PhotoRecord:
             new = models.get(p.camera)
             if new is None:
                 return p
-            return replace(p, make="", model=new, device=f"{p.camera} {p.device}".strip())
+            renamed = replace(p, model=new, device=p.device and f"{p.camera} {p.device}")
+            return renamed if renamed.camera == new.strip() else replace(renamed, make="")
 
         return replace(self, photos=tuple(map(moved, self.photos)))
 

@@ -82,9 +82,9 @@ def asymmetry(answers: Answers) -> Finding:
         "Camera features serve manipulation detection, manipulation features do not serve camera "
         "models: at fc2 the one loses 2.0 points, the other 39.7.",
         verdict,
-        f"At {deepest}, manipulation detection on camera features loses {_points(drops['A'])}; "
-        f"camera models on manipulation features lose {_points(drops['B'])}. The second loses "
-        f"{_points(gap)} more.",
+        f"At {deepest}, single task less transfer is {_points(drops['A'])} for manipulation on "
+        f"camera features and {_points(drops['B'])} for camera models on manipulation features. "
+        f"The second loss less the first is {_points(gap)}.",
         (
             Detail("manipulation on camera features, lost", drops["A"], side(drops["A"]), 0.020),
             Detail("camera on manipulation features, lost", drops["B"], side(drops["B"]), 0.397),
@@ -305,9 +305,8 @@ def limited(answers: Answers) -> Finding:
         "Where photos are few, a unified extractor beats a network of its own: trees on A+B+C, "
         "then on A+B, then on B, then the network.",
         together(details),
-        f"With {min(photos.values())} to {max(photos.values())} photos a class, trees on A+B+C "
-        f"beat a network trained on C alone (with {taken}, the better of the two) by "
-        f"{_points(whole)}. In order: "
+        f"With {_span(list(photos.values()))} photos a class, trees on A+B+C less a network "
+        f"trained on C alone (with {taken}, the better of the two) is {_points(whole)}. In order: "
         + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details[:-1])
         + ".",
         tuple(details),
@@ -333,6 +332,11 @@ def together(details: Sequence[Detail]) -> Verdict:
     if found == {"holds"}:
         return "holds"
     return "does not hold" if "does not hold" in found else "not decided"
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _margin(answers: Answers) -> float:

@@ -276,6 +276,7 @@ class _Maker:
         trunk: Training | None = None,
         steps: int = 0,
     ) -> Training:
+        """One training; `steps` where it is to take another number than its epochs give."""
         data = self.base.model_dump(exclude_none=True)
         legs = {task: data["legs"][task] for task in targets}
         training = data["training"]
@@ -286,10 +287,9 @@ class _Maker:
         if len(targets) == len(TASKS):
             legs["C"]["batch_size"] = self._small_batch(patches)
         per_epoch = max(-(-patches[task] // legs[task]["batch_size"]) for task in targets)
-        if way == "longer":
-            factor = max(1.0, steps / (per_epoch * training["epochs"]))
-            training["epochs"] = max(1, round(factor * training["epochs"]))
-            training["halve_every"] = max(1, round(factor * training["halve_every"]))
+        factor = steps / (per_epoch * training["epochs"]) if steps else self._repeats(targets)
+        for key in ("epochs", "halve_every"):
+            training[key] = max(1, round(factor * training[key]))
         training["seed"] = self.seed
         network = data["network"] | ({"share_depth": depth} if depth else {})
         if depth is None:
@@ -309,10 +309,22 @@ class _Maker:
             retrained=_retrained(recipe, {t: len(self.experiment.tasks[t].classes) for t in legs}),
         )
 
+    def _repeats(self, targets: Sequence[str]) -> float:
+        """How often A+B show the patches of A or B in one epoch: alone it gets as many passes.
+
+        In the paper both have 10,000 steps an epoch, and it is 1.
+        """
+        if len(targets) > 1 or targets[0] == "C":
+            return 1.0
+        return max(self._own_steps("A"), self._own_steps("B")) / self._own_steps(targets[0])
+
+    def _own_steps(self, task: str) -> int:
+        patches = int(self.experiment.plans[task].count("train").sum())
+        return -(-patches // self.base.legs[task].batch_size)
+
     def _small_batch(self, patches: Mapping[str, int]) -> int:
         """C's batch in A+B+C, so that its patches are shown about once an epoch (Sec. 5.4)."""
-        steps = max(-(-patches[t] // self.base.legs[t].batch_size) for t in ("A", "B"))
-        return max(2, round(patches["C"] / steps))
+        return max(2, round(patches["C"] / max(self._own_steps("A"), self._own_steps("B"))))
 
     def _named(self, recipe: Recipe, short: str, trunk: Training | None) -> Recipe:
         """The recipe under a name that no other choices or data have."""

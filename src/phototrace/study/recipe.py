@@ -94,6 +94,8 @@ class StudyRecipe(Part):
             raise ValueError("'network' of a study has no share_depth and no trunk_from: 'depths'.")
         if len(set(self.depths)) < len(self.depths):
             raise ValueError("'depths' names a stage twice.")
+        if len(self.depths) == 1:
+            raise ValueError("'depths' names one stage: a trend over depth needs two or more.")
         return self
 
     @classmethod

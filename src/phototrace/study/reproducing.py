@@ -15,11 +15,16 @@ from typing import Any
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import plain
 from phototrace.files import write_bytes, write_json
+from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
+from phototrace.study.estimating import Estimate, estimate
 from phototrace.study.findings import Finding, findings
+from phototrace.study.page import figure_3, figure_csv, page, table_csv
 from phototrace.study.paper import Key
+from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import Answers, Score, score_dict
+from phototrace.study.running import run_study, study_photos
 
 RESULTS, PAGE = "results.json", "index.html"
 VERSION = 1
@@ -47,6 +52,11 @@ class Results:
         answers = Answers.load(folder)
         return cls(folder, answers.facts, answers.scores(), findings(answers))
 
+    def sentences(self) -> list[str]:
+        """The findings in plain words, and where to read on."""
+        lines = [f"{f.name}: {f.verdict}. {f.sentence}" for f in self.findings]
+        return [*lines, f"The page: {self.folder / PAGE}"]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -58,6 +68,19 @@ class Results:
         }
 
 
+def plan(
+    recipe: StudyRecipe, beside: Path, photos: Path | None, out: Path, seeds: int = 1
+) -> tuple[StudyPlan, Estimate]:
+    """What a study would do and take; nothing is trained. Simulated photos are made first.
+
+    Photos of the Dresden database can be planned by its index alone.
+    """
+    by_index = planned(photos) if photos is not None else None
+    manifest = by_index or study_photos(recipe, beside, photos, out)
+    made = plan_study(recipe, manifest, seeds)
+    return made, estimate(made)
+
+
 def reproduce(
     recipe: StudyRecipe,
     manifest: Manifest,
@@ -67,8 +90,6 @@ def reproduce(
     allow_leaks: bool = False,
 ) -> Results:
     """Do what is not done yet of a study, and write its results; see `run_study` for errors."""
-    from phototrace.study.running import run_study
-
     run_study(recipe, manifest, out, seeds=seeds, allow_leaks=allow_leaks)
     results = Results.of(out)
     for name, data in files_of(results).items():
@@ -79,8 +100,6 @@ def reproduce(
 
 def files_of(results: Results) -> dict[str, bytes]:
     """File name -> content of figure, tables and page; the same results give the same bytes."""
-    from phototrace.study.page import figure_3, figure_csv, page, table_csv
-
     return {
         "figure-3.svg": figure_3(results.scores, results.facts, "svg"),
         "figure-3.png": figure_3(results.scores, results.facts, "png"),
@@ -119,15 +138,16 @@ def check(folder: Path) -> list[str]:
 
 
 def _differences(stored: Any, anew: Any, place: str) -> list[str]:
+    """Where two JSON values differ, one sentence a place."""
     if isinstance(stored, dict) and isinstance(anew, dict):
-        keys = sorted(stored.keys() | anew.keys())
-        return [
-            d for k in keys for d in _differences(stored.get(k), anew.get(k), f"{place}.{k}".lstrip("."))
-        ]  # fmt: skip
-    if isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
-        return [
-            d
-            for number, (one, other) in enumerate(zip(stored, anew, strict=True))
-            for d in _differences(one, other, f"{place}[{number}]")
+        both: list[tuple[str, Any, Any]] = [
+            (f"{place}.{key}".lstrip("."), stored.get(key), anew.get(key))
+            for key in sorted(stored.keys() | anew.keys())
         ]
-    return [] if stored == anew else [f"{place} is {stored!r}, the predictions give {anew!r}."]
+    elif isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
+        pairs = zip(stored, anew, strict=True)
+        both = [(f"{place}[{number}]", *pair) for number, pair in enumerate(pairs)]
+    else:
+        same = stored == anew
+        return [] if same else [f"{place} is {stored!r}, the predictions give {anew!r}."]
+    return [found for name, one, other in both for found in _differences(one, other, name)]

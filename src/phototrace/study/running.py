@@ -45,7 +45,7 @@ from phototrace.study.plan import (
 )
 from phototrace.study.recipe import TASKS, StudyRecipe
 
-LEDGER, PREDICTIONS, PHOTOS = "study.json", "predictions", "photos.parquet"
+LEDGER, PREDICTIONS, PHOTOS, LEAKS = "study.json", "predictions", "photos.parquet", "leaks.json"
 STORES = Path("runs/stores")
 VERSION = 1
 
@@ -87,19 +87,32 @@ def run_study(
         plan = plan_study(recipe, manifest, seeds)
         taken = estimate(plan)
         _require_disk(taken, out)
-        split = plan.experiment.split
-        leaks = check_leaks(
-            plan.experiment.manifest, split, out / STORES,
-            test_devices=recipe.split.test_devices, allowed=allow_leaks,
-        )  # fmt: skip
+        leaks = _leaks(plan, out, allow_leaks)
         work = _Work(plan, manifest, out, taken, allow_leaks)
         answers = work.do()
         write_json(out / LEDGER, {
             "version": VERSION,
-            **_facts(plan, left_out, [leak.text for leak in leaks]),
+            **_facts(plan, left_out, leaks),
             "answers": answers,
         })  # fmt: skip
     return plan
+
+
+def _leaks(plan: StudyPlan, out: Path, allowed: bool) -> list[str]:
+    """The leaks of the split in sentences; a `UsageError` where they are not allowed."""
+    found = check_leaks(
+        plan.experiment.manifest, plan.experiment.split, out / STORES,
+        test_devices=plan.recipe.split.test_devices, allowed=True,
+    )  # fmt: skip
+    texts = [leak.text for leak in found]
+    if texts:
+        write_json(out / LEAKS, {"version": VERSION, "leaks": texts})
+    if texts and not allowed:
+        raise UsageError(
+            f"The split leaks in {len(texts)} places, all listed in {out / LEAKS}. {texts[0]} "
+            "Leave photos out, split otherwise, or go on all the same with --allow-leaks."
+        )
+    return texts
 
 
 def _require_disk(taken: Estimate, out: Path) -> None:
@@ -271,8 +284,11 @@ def _targets(one: Training | Forest) -> tuple[str, ...]:
 
 
 def clock(seconds: float) -> str:
-    """Such as "40 s", "12 min" and "3 h 20 min"."""
+    """Such as "40 s", "12 min", "3 h 20 min" and "5 days"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.0f} days"

@@ -7,7 +7,7 @@ import pytest
 
 from phototrace.errors import UsageError
 from phototrace.photos.corpora import table1
-from phototrace.photos.corpora.dresden import MODELS, dresden
+from phototrace.photos.corpora.dresden import MODELS, SIZES, dresden, planned
 from phototrace.photos.corpora.labels import Labels
 from phototrace.photos.indexing import IndexResult
 from phototrace.photos.manifest import Manifest, PhotoRecord
@@ -203,3 +203,83 @@ def test_a_whole_copy_serves_fifteen_and_two_and_splits(dresden_index: Path) -> 
     wanted = {*classes["T_B"].values(), *classes["T_C"].values()}
     for part in ("train", "tune", "test"):
         assert wanted <= {p.camera for p in split.photos(manifest, part).photos}
+
+
+def test_a_plan_has_the_labels_that_indexing_gives(
+    with_index: IndexResult, names: list[str], tmp_path: Path
+) -> None:
+    places = {name: PLACES[int(name[:-4].rsplit("_")[-1]) % 6] for name in names}
+    write_index(tmp_path / "i.csv", [(name, str(p), str(m)) for name, (p, m) in places.items()])
+    plan = planned(tmp_path)
+    assert plan is not None
+    assert len(plan.photos) == len(names)
+    by_original = {p.extra["original"]: p for p in plan.photos}
+    for real in with_index.manifest.photos:
+        made = by_original[real.extra["original"]]
+        for column in ("camera", "make", "model", "device", "scene", "burst", "corpus"):
+            assert getattr(made, column) == getattr(real, column)
+
+
+def test_a_plans_hashes_follow_from_the_names_alone(tmp_path: Path) -> None:
+    rows = [("Olympus_mju_1050SW_2_24750.JPG", "1", "2"), ("Nikon_D70s_0_9.JPG", "1", "1")]
+    write_index(tmp_path / "a.csv", rows)
+    write_index(tmp_path / "b.csv", [("nikon_d70s_0_9.jpg", "7", "7"), rows[0], *DEVICE_ROWS])
+    first, second = planned(tmp_path / "a.csv"), planned(tmp_path / "b.csv")
+    assert first is not None
+    assert second is not None
+    olympus, nikon = first.photos
+    assert (olympus.path, olympus.width, olympus.height) == (
+        "Olympus_mju-1050SW_2_24750.JPG", 3648, 2736
+    )  # fmt: skip
+    assert len(olympus.sha256) == 64
+    assert int(olympus.sha256, 16) != int(nikon.sha256, 16)
+    assert olympus.id == olympus.sha256[:16]
+    again = {p.path: p.sha256 for p in second.photos}
+    assert len(set(again.values())) == len(again) == 2 + len(DEVICE_ROWS)
+    assert [again[p.path] for p in first.photos] == [olympus.sha256, nikon.sha256]
+    written = first.write(tmp_path / "plan" / "m.csv")
+    assert Manifest.read(tmp_path / "plan" / "m.csv") == written
+
+
+DEVICE_ROWS = [(f"{stem}_{device}_1.JPG", "1", "1") for stem, device in DEVICES]
+
+
+def test_what_is_no_index_alone_is_not_planned(tmp_path: Path, shoot: Callable[..., None]) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    assert planned(folder) is None
+    assert planned(tmp_path / "nowhere") is None
+    (tmp_path / "manifest.csv").write_text("path,sha256\n")
+    assert planned(tmp_path / "manifest.csv") is None
+    write_index(tmp_path / "i.csv", DEVICE_ROWS)
+    assert planned(folder) is None  # the folder itself does not hold it
+    write_index(folder / "i.csv", DEVICE_ROWS)
+    assert planned(folder) is not None
+    shoot(folder / "own" / "holiday.jpg", 1)
+    assert planned(folder) is None
+    assert planned(folder / "i.csv") is not None
+
+
+def test_a_poor_index_is_planned_with_a_word_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_index(tmp_path / "i.csv", [*DEVICE_ROWS, ("holiday.JPG", "1", "1"), DEVICE_ROWS[0]])
+    plan = planned(tmp_path / "i.csv")
+    assert plan is not None
+    assert len(plan.photos) == len(DEVICE_ROWS)
+    assert "Row 9 of" in caplog.text
+    assert "Such rows: 2." in caplog.text
+    write_index(tmp_path / "i.csv", [])
+    with pytest.raises(UsageError, match=r"i\.csv lists no photo"):
+        planned(tmp_path / "i.csv")
+
+
+def test_the_real_index_is_planned_whole(dresden_index: Path) -> None:
+    assert SIZES.keys() == MODELS.keys()
+    plan = planned(dresden_index)
+    assert plan is not None
+    assert len(plan.photos) == len({p.id for p in plan.photos}) == 16_961
+    assert len({p.scene for p in plan.photos}) == 83
+    assert len({p.device_id for p in plan.photos}) == 74
+    assert all(min(p.width, p.height) >= 3 * 256 for p in plan.photos)
+    assert planned(dresden_index.parent) == plan

@@ -37,6 +37,25 @@ def test_without_photos_nothing_is_served() -> None:
     assert len(table1.served([""])["T_A"]) == 6
 
 
+def test_names_stand_for_cameras_or_for_what_serves_them() -> None:
+    cameras = ["Samsung L74wide", "NIKON D70", "Nikon D70s", "My Box 1", ""]
+    names = ["Nikon D70", "My Box 1", "HTC One M7", "Samsung LZ74 wide", "my box 1", ""]
+    found, missing = table1.resolve(names, iter(cameras))
+    assert list(found.items()) == [
+        ("Nikon D70", "NIKON D70"), ("My Box 1", "My Box 1"),
+        ("Samsung LZ74 wide", "Samsung L74wide"),
+    ]  # fmt: skip
+    assert missing == ["HTC One M7", "my box 1", ""]
+
+
+def test_a_camera_of_the_photos_comes_before_the_papers_name() -> None:
+    """As the photos write it, whatever else could serve the class."""
+    cameras = ["NIKON D200", "Nikon D200", "nikon d200"]
+    assert table1.resolve(["Nikon D200"], cameras) == ({"Nikon D200": "Nikon D200"}, [])
+    others = ["NIKON D200", "nikon d200"]
+    assert table1.resolve(["Nikon D200"], others) == table1.resolve(["Nikon D200"], others[::-1])
+
+
 def test_the_page_shows_the_table() -> None:
     page = (Path(__file__).parents[3] / "docs/collections.md").read_text(encoding="utf-8")
     for task, classes in (("T_B", table1.T_B), ("T_C", table1.T_C)):

@@ -19,7 +19,9 @@ as they are there; the literature often takes them for one.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,8 @@ from pathlib import Path, PurePosixPath
 
 from phototrace.errors import UsageError
 from phototrace.photos.corpora.labels import Labels, Reading, misnamed, repeated
-from phototrace.photos.manifest import Problem
+from phototrace.photos.finding import find_photos
+from phototrace.photos.manifest import Manifest, PhotoRecord, Problem
 from phototrace.photos.photo import shown
 
 MODELS: dict[str, tuple[int, ...]] = {
@@ -62,10 +65,42 @@ MODELS: dict[str, tuple[int, ...]] = {
 }
 """Make_Model as in file names -> natural photos of device 0, 1, ..., by the index."""
 
+SIZES: dict[str, tuple[int, int]] = {
+    "Agfa_DC-504": (4032, 3024),
+    "Agfa_DC-733s": (3072, 2304),
+    "Agfa_DC-830i": (3264, 2448),
+    "Agfa_Sensor505-x": (2592, 1944),
+    "Agfa_Sensor530s": (4032, 3024),
+    "Canon_Ixus55": (2592, 1944),
+    "Canon_Ixus70": (3072, 2304),
+    "Canon_PowerShotA640": (3648, 2736),
+    "Casio_EX-Z150": (3264, 2448),
+    "FujiFilm_FinePixJ50": (3264, 2448),
+    "Kodak_M1063": (3664, 2748),
+    "Nikon_CoolPixS710": (4352, 3264),
+    "Nikon_D200": (3872, 2592),
+    "Nikon_D70": (3008, 2000),
+    "Nikon_D70s": (3008, 2000),
+    "Olympus_mju-1050SW": (3648, 2736),
+    "Panasonic_DMC-FZ50": (3648, 2736),
+    "Pentax_OptioA40": (4000, 3000),
+    "Pentax_OptioW60": (3648, 2736),
+    "Praktica_DCZ5.9": (2560, 1920),
+    "Ricoh_GX100": (3648, 2736),
+    "Rollei_RCP-7325XS": (3072, 2304),
+    "Samsung_L74wide": (3072, 2304),
+    "Samsung_NV15": (3648, 2736),
+    "Sony_DSC-H50": (3456, 2592),
+    "Sony_DSC-T77": (3648, 2736),
+    "Sony_DSC-W170": (3648, 2736),
+}
+"""Make_Model -> width and height of the model's largest pictures, px."""
+
 _NAME = re.compile(r"(.+)_(\d{1,2})_(\d{1,6})\.jpe?g", re.IGNORECASE)
 _INDEX_COLUMNS = {"filename", "position_num", "motive_num"}
 _INDEX_BYTES = 64 << 20
 _NOT_NATURAL = re.compile(r"flat|dark", re.IGNORECASE)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,6 +147,54 @@ def dresden(source: Path, paths: Sequence[str]) -> Reading:
             "are not natural photos are told by their folders alone."
         )
     return reading
+
+
+def planned(source: Path) -> Manifest | None:
+    """The photos that the index lists, to plan with before one has them.
+
+    Make, model, device, scene and `original` are those that indexing the files would give. The rest
+    is made up, good for a plan and nothing else: `path` is the name of a file that is not there,
+    `sha256` is drawn from that name, width and height are those of the model's largest pictures
+    (some photos are smaller), and bursts are unknown.
+
+    Args:
+        source: The index CSV, or a folder that holds it and no photos.
+
+    Returns:
+        The photos in the index's order; None where `source` is neither.
+
+    Raises:
+        UsageError: The index cannot be read, or lists no photo.
+    """
+    index = _index_alone(source)
+    if index is None:
+        return None
+    if not index.scenes:
+        raise UsageError(f"The index {shown(index.path)} lists no photo. Restore it.")
+    if index.problems:
+        _log.warning("%s %s", index.problems[0].text, f"Such rows: {len(index.problems)}.")
+    return Manifest(tuple(_planned_photo(shot, index) for shot in index.scenes), index.path.parent)
+
+
+def _index_alone(source: Path) -> _Index | None:
+    if source.is_file():
+        return _read_index(source) if _is_index(source) else None
+    index = _index_in(source.absolute())
+    if index is None:
+        return None
+    found = find_photos(source)
+    return None if found.paths or found.broken else index
+
+
+def _planned_photo(shot: _Shot, index: _Index) -> PhotoRecord:
+    label = _labels(shot.name, shot, index)
+    assert isinstance(label, Labels)  # the index lists it
+    sha256 = hashlib.sha256(f"planned:{shot.name}".encode()).hexdigest()
+    width, height = SIZES[shot.stem]
+    return PhotoRecord(
+        sha256[:16], shot.name, sha256, label.make, label.model, label.device, label.scene,
+        width=width, height=height, corpus="dresden", extra=dict(label.extra),
+    )  # fmt: skip
 
 
 def _shot(name: str) -> _Shot | None:
@@ -161,16 +244,20 @@ def _uncounted(there: set[_Shot]) -> list[Problem]:
 
 
 def _find_index(source: Path) -> _Index | None:
-    """The first CSV with an index's columns in the folder, or else in the one that holds it."""
+    """The index in the folder, or else in the one that holds it."""
     source = source.absolute()
-    for place in (source, source.parent):
-        try:
-            tables = sorted(p for p in place.iterdir() if p.suffix.lower() == ".csv")
-        except OSError:
-            continue
-        for path in tables:
-            if path.is_file() and _is_index(path):
-                return _read_index(path)
+    return _index_in(source) or _index_in(source.parent)
+
+
+def _index_in(folder: Path) -> _Index | None:
+    """The first CSV in a folder that has an index's columns."""
+    try:
+        tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv")
+    except OSError:
+        return None
+    for path in tables:
+        if path.is_file() and _is_index(path):
+            return _read_index(path)
     return None
 
 

@@ -81,7 +81,7 @@ def resolve(names: Sequence[str], cameras: Iterable[str]) -> tuple[dict[str, str
     Returns:
         Name -> camera, in order; and the names that no photo is of.
     """
-    there = set(cameras)
+    there = sorted(set(cameras))  # in order: two may serve one class, and one must always do so
     classes = served(there)
     by_paper = classes["T_B"] | classes["T_C"]
     found = {name: name if name in there else by_paper.get(name, "") for name in names}

@@ -1,0 +1,158 @@
+"""The studies' tables in docs/results.md, worked out from the predictions stored here.
+
+    python docs/studies/tables.py --take FOLDER     # keep a finished study's predictions here
+    python docs/studies/tables.py [--write]         # print the tables, or put them into the page
+
+A study is `study.json`, `predictions/` and the files that `phototrace reproduce` made of them. No
+photo and no weight is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from phototrace.evidence.intervals import Figure
+from phototrace.evidence.markdown import fill_page, percent_and_interval, table
+from phototrace.evidence.wording import percent, points
+from phototrace.study.paper import Key
+from phototrace.study.reproducing import Results
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "results.md"
+STUDIES = ("corpus", "simulated-20-5")
+KEPT = ("study.json", "results.json", "figure-3.svg", "figure-3.csv", "table-2.csv", "table-3.csv")
+
+
+def take(folder: Path) -> None:
+    """Copy what a study's figures come from."""
+    name = json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]
+    there = HERE / name
+    shutil.rmtree(there, ignore_errors=True)
+    answers = json.loads((folder / "study.json").read_text(encoding="utf-8"))["answers"]
+    for file in (*KEPT, *(answer["file"] for answer in answers)):
+        (there / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file, there / file)
+
+
+def tables(name: str) -> dict[str, str]:
+    """All tables of one study by the names of their places."""
+    results = Results.of(HERE / name)
+    return {
+        f"{name} depths": _depths(results),
+        f"{name} table 2": _table_2(results),
+        f"{name} table 3": _table_3(results),
+        f"{name} findings": _findings(results),
+        f"{name} facts": _facts(results),
+    }
+
+
+def _cell(results: Results, key: Key) -> str:
+    score = results.scores.get(key)
+    if score is None:
+        return ""
+    paper = f" [{percent(score.paper)}]" if score.paper is not None else ""
+    return percent_and_interval(score.accuracy) + paper
+
+
+def _depths(results: Results) -> str:
+    head = ("share depth", "manipulation: transfer", "multitask", "camera: transfer", "multitask")
+    rows = [
+        (
+            depth,
+            *(
+                _cell(results, Key(target, way, features, depth))
+                for target, source in (("A", "B"), ("B", "A"))
+                for way, features in (("transfer", source), ("multitask", "A+B"))
+            ),
+        )
+        for depth in results.facts["depths"]
+    ]
+    alone = [_cell(results, Key(target, "single", target)) for target in "AB"]
+    return table(head, [("single task", alone[0], alone[0], alone[1], alone[1]), *rows])
+
+
+def _table_2(results: Results) -> str:
+    deepest = results.facts["depths"][-1]
+    head = ("features", "manipulation: network", "trees", "camera: network", "trees")
+    rows = []
+    for features in ("A", "B", "A+B"):
+        cells = []
+        for target in "AB":
+            way = {target: "single", "A+B": "multitask"}.get(features, "transfer")
+            depth = "" if way == "single" else deepest
+            cells += [Key(target, way, features, depth), Key(target, "trees", features)]
+        rows.append((features, *(_cell(results, key) for key in cells)))
+    return table(head, rows)
+
+
+def _table_3(results: Results) -> str:
+    deepest = results.facts["depths"][-1]
+    networks = {"C": Key("C", "single", "C"), "A+B+C": Key("C", "multitask", "A+B+C", deepest)}
+    rows = [
+        (
+            features,
+            _cell(results, networks[features]) if features in networks else "",
+            _cell(results, Key("C", "trees", features)),
+        )
+        for features in ("A", "B", "C", "A+B", "A+B+C")
+    ]
+    longer = ("C, as many steps as A+B+C", _cell(results, Key("C", "longer", "C")), "")
+    return table(("features", "network", "trees"), [*rows[:3], longer, *rows[3:]])
+
+
+def _points(figure: Figure) -> str:
+    return f"{points(figure.value)} ({points(figure.low)} to {points(figure.high)})"
+
+
+def _findings(results: Results) -> str:
+    rows = [
+        (
+            finding.name if number == 0 else "",
+            f"**{finding.verdict}**" if number == 0 else "",
+            detail.what,
+            _points(detail.figure),
+            points(detail.paper) if detail.paper is not None else "",
+        )
+        for finding in results.findings
+        for number, detail in enumerate(finding.details)
+    ]
+    head = ("finding", "verdict", "difference, points", "here (95 % interval)", "paper")
+    return table(head, rows)
+
+
+def _facts(results: Results) -> str:
+    facts = results.facts
+    photos = facts["photos"]
+    rows = []
+    for task in "ABC":
+        counts = [photos[task][part].values() for part in ("train", "tune", "test")]
+        spans = [f"{min(c)}" if min(c) == max(c) else f"{min(c)} to {max(c)}" for c in counts]
+        score = results.scores[Key(task, "single", task)]
+        tested = score.accuracy.patches
+        rows.append(
+            (task, str(len(facts["classes"][task])), *spans, f"{score.patches:,}", f"{tested:,}")
+        )
+    head = ("task", "classes", "photos a class: train", "tune", "test", "patches: train", "test")
+    return table(head, rows)
+
+
+def main() -> None:
+    """Take a study, print the tables, or write them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--take", type=Path)
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    if asked.take:
+        take(asked.take)
+    made = {k: v for name in STUDIES if (HERE / name).is_dir() for k, v in tables(name).items()}
+    if asked.write:
+        fill_page(PAGE, made)
+    else:
+        print("\n\n".join(f"{name}\n{text}" for name, text in made.items()))
+
+
+if __name__ == "__main__":
+    main()
