@@ -238,10 +238,11 @@ def name_ticks(
         label.set_parse_math(False)
 
 
-def add_legend(canvas: Canvas) -> None:
-    """One legend above all panels."""
+def add_legend(canvas: Canvas, axes: Axes | None = None) -> None:
+    """One legend above all panels, of what is drawn in `axes` or in all of them."""
+    entries = axes.get_legend_handles_labels() if axes else ()
     canvas.legend(
-        loc="outside upper left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK,
+        *entries, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK,
         handletextpad=0.5, columnspacing=1.6,
     )  # fmt: skip
 
