@@ -64,6 +64,8 @@ def score(number: int, key: Key) -> Score:
         patches=4000 + number,
         steps=0 if key.way == "trees" else 1000 + number,
         seconds=60.0 * number,
+        run_hashes=("run", "other run"),
+        predictions_hashes=("said", "said otherwise"),
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from phototrace.errors import UsageError
 from phototrace.learning.recipe import validated
 from phototrace.photos.manifest import Manifest
-from phototrace.study.plan import StudyPlan, photos_per_class, plan_study
+from phototrace.study.counts import photos_per_class
+from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import TASKS, StudyRecipe
 
 

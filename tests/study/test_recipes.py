@@ -44,7 +44,7 @@ def test_every_study_is_valid_and_found_by_name(name: str) -> None:
     recipe = study(name)
     assert recipe.name == name
     assert recipe.note.endswith(".")
-    assert not recipe.illustration
+    assert recipe.illustration == (name == "demo")
     stages = list(mislnet(recipe.network.patch_size, 1, 2))
     for depth in recipe.depths or stages[:-1]:
         build_network(mislnet, {"A": 6}, patch_size=64, share_depth=depth)
@@ -57,7 +57,10 @@ def test_every_study_is_valid_and_found_by_name(name: str) -> None:
 
 
 def test_the_studies_are_these() -> None:
-    assert STUDIES == ["corpus", "dresden18", "forchheim", "paper", "vision"]
+    assert STUDIES == [
+        "corpus", "corpus-256", "demo", "dresden18", "forchheim", "paper", "simulated-20-5",
+        "simulated-20-5-256", "vision",
+    ]  # fmt: skip
     with pytest.raises(UsageError, match="corpus, dresden18, forchheim, paper, vision"):
         study_path("nonsense")
 

@@ -18,7 +18,7 @@ from phototrace.files import hash_of
 from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg
 from phototrace.learning.network import BACKBONES, CHANNELS, build_network, check_share_depth
 from phototrace.learning.recipe import Recipe
-from phototrace.patches.plan import PatchPlan, label_of, plan_patches
+from phototrace.patches.plan import PatchPlan, plan_patches
 from phototrace.photos.corpora import table1
 from phototrace.photos.manifest import Manifest
 from phototrace.study.recipe import TASKS, StudyRecipe
@@ -385,22 +385,3 @@ def _forests(
             }  # fmt: skip
             name = f"trees-{target}-on-{features.replace('+', '')}-{hash_of(facts)[:12]}"
             yield Forest(features, target, seed, source.name, name)
-
-
-def classes_of(plan: StudyPlan) -> dict[str, tuple[str, ...]]:
-    """Task -> its ordered classes."""
-    return {task: plan.experiment.tasks[task].classes for task in TASKS}
-
-
-def photos_per_class(plan: StudyPlan, task: str, part: str) -> dict[str, int]:
-    """Class -> photos of a part that give patches; for A, all of them stand for every class."""
-    found = plan.tests[task] if part == "test" else plan.experiment.plans[task]
-    number = {"train": 0, "tune": 1, "test": 2}[part]
-    used = sorted({int(i) for i in found.photo[found.part == number]})
-    records = [found.manifest.photos[i] for i in used]
-    if task == "A":
-        return dict.fromkeys(found.settings.classes, len(records))
-    counts = dict.fromkeys(found.settings.classes, 0)
-    for record in records:
-        counts[label_of(record, found.settings.label)] += 1
-    return counts

@@ -33,14 +33,13 @@ from phototrace.patches.building import build_store
 from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 from phototrace.progress import say
+from phototrace.study.counts import classes_of, photos_per_class
 from phototrace.study.estimating import Estimate, estimate, free_bytes
 from phototrace.study.photos import same_photos
 from phototrace.study.plan import (
     Forest,
     StudyPlan,
     Training,
-    classes_of,
-    photos_per_class,
     plan_study,
 )
 from phototrace.study.recipe import TASKS, StudyRecipe

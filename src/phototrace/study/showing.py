@@ -8,8 +8,9 @@ from typing import Any
 
 from phototrace.evidence.wording import shown
 from phototrace.photos.dealing import PARTS
+from phototrace.study.counts import classes_of, photos_per_class
 from phototrace.study.estimating import Estimate
-from phototrace.study.plan import StudyPlan, classes_of, photos_per_class
+from phototrace.study.plan import StudyPlan
 from phototrace.study.recipe import TASKS
 from phototrace.study.running import clock
 
