@@ -31,6 +31,11 @@ def load(path: str) -> ModuleType:
     ("page", "program", "tables"),
     [
         ("results.md", "docs/results/tables.py", lambda program: program.tables()),
+        (
+            "results.md",
+            "docs/studies/tables.py",
+            lambda program: program.tables("corpus") | program.tables("simulated-20-5"),
+        ),
         ("simulator.md", "docs/simulator/teach.py", lambda program: program.real_tables()),
         (
             "mechanisms.md",

@@ -23,7 +23,10 @@ from phototrace.study.reproducing import Results
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
 STUDIES = ("corpus", "simulated-20-5")
-KEPT = ("study.json", "results.json", "figure-3.svg", "figure-3.csv", "table-2.csv", "table-3.csv")
+KEPT = (
+    "study.json", "results.json", "figure-3.svg", "figure-3.csv", "table-2.csv", "table-3.csv",
+    "index.html",
+)  # fmt: skip
 
 
 def take(folder: Path) -> None:

@@ -27,11 +27,14 @@ NAMES = {"A": "manipulation", "B": "camera", "C": "few-photo camera"}
 
 @dataclass(frozen=True)
 class Detail:
-    """One number behind a finding: a difference in points, with what the paper has for it."""
+    """One number behind a finding: a difference in points, with what the paper has for it.
+
+    The verdict is None where the number only describes and the finding does not rest on it.
+    """
 
     what: str
     figure: Figure
-    verdict: Verdict
+    verdict: Verdict | None
     paper: float | None = None
 
 
@@ -86,8 +89,8 @@ def asymmetry(answers: Answers) -> Finding:
         f"camera features and {_points(drops['B'])} for camera models on manipulation features. "
         f"The second loss less the first is {_points(gap)}.",
         (
-            Detail("manipulation on camera features, lost", drops["A"], side(drops["A"]), 0.020),
-            Detail("camera on manipulation features, lost", drops["B"], side(drops["B"]), 0.397),
+            Detail("manipulation on camera features, lost", drops["A"], None, 0.020),
+            Detail("camera on manipulation features, lost", drops["B"], None, 0.397),
             Detail("the second less the first", gap, verdict, 0.377),
         ),
     )
@@ -142,7 +145,7 @@ def hierarchy(answers: Answers, target: str) -> Finding:
     elif slope.low > 0 or "holds" in rises:
         verdict = "does not hold"
     accuracy = ", ".join(
-        f"{percent(float(r.mean()))} at {k.depth}" for r, k in zip(right.T, keys, strict=True)
+        f"{percent(float(r.mean()))} % at {k.depth}" for r, k in zip(right.T, keys, strict=True)
     )
     rising = [keys[n + 1].depth for n, found in enumerate(rises) if found == "holds"]
     word = (
@@ -155,7 +158,7 @@ def hierarchy(answers: Answers, target: str) -> Finding:
         "Accuracy falls monotonically with share depth: shallow features are general, deep ones "
         "specific.",
         verdict,
-        f"{NAMES[target].capitalize()} on {NAMES[source]} features: {accuracy} %. A step deeper "
+        f"{NAMES[target].capitalize()} on {NAMES[source]} features: {accuracy}. A step deeper "
         f"changes it by {_points(slope)} on average; Page's test for a falling trend over photos "
         f"gives p {_p(p)}. {word}",
         (
@@ -215,15 +218,12 @@ def multitask(answers: Answers) -> Finding:
             details.append(
                 Detail(f"{NAMES[target]} at {depth}", difference, side(difference), paper)
             )
-    held = [d for d in details if d.verdict == "holds"]
     return Finding(
         "multitask above transfer",
         "Learned together, features beat transferred ones: for camera models at all share depths, "
         "for manipulation at fc1 and fc2.",
         together(details),
-        "Multitask less transfer: "
-        + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details)
-        + f". {len(held)} of {len(details)} are above zero beyond chance.",
+        f"Multitask less transfer is {_range(details)}.",
         tuple(details),
     )  # fmt: skip
 
@@ -246,9 +246,7 @@ def trees(answers: Answers) -> Finding:
         "Extremely randomised trees on fc2 features are slightly better than the network's own "
         "output, in every case of Table 2.",
         together(details),
-        "Trees less network: "
-        + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details)
-        + ".",
+        f"Trees less network is {_range(details)}.",
         tuple(details),
     )
 
@@ -332,6 +330,17 @@ def together(details: Sequence[Detail]) -> Verdict:
     if found == {"holds"}:
         return "holds"
     return "does not hold" if "does not hold" in found else "not decided"
+
+
+def _range(details: Sequence[Detail]) -> str:
+    """The smallest and the largest of several differences, and how many are above zero."""
+    ordered = sorted(details, key=lambda detail: detail.figure.value)
+    low, high = ordered[0], ordered[-1]
+    held = sum(detail.figure.low > 0 for detail in details)
+    return (
+        f"between {_points(low.figure)} ({low.what}) and {_points(high.figure)} ({high.what}); "
+        f"{held} of {len(details)} differences are above zero beyond chance"
+    )
 
 
 def _span(counts: Sequence[int]) -> str:
