@@ -291,6 +291,8 @@ def test_forchheim_parts_scenes_as_its_authors() -> None:
     scenes = [{p.scene for p in made.split.photos(made.manifest, part).photos} for part in PARTS]
     assert [len(found) for found in scenes] == [97, 18, 28]
     assert not scenes[2] & (scenes[0] | scenes[1])
+    of_c = {p.device for p in made.manifest.photos if p.camera in made.tasks["C"].classes}
+    assert of_c == set(study("forchheim").tasks.C.where["device"])  # none is left unused
     for task in ("A", "B", "C"):
         assert patches(made, task) == wanted(made, task)
     for task in ("B", "C"):
