@@ -144,6 +144,9 @@ def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
     if plan.too_small:
         left_out["too small for a patch"] = len(plan.too_small)
+    spare = len(kept) - len(plan.manifest.photos) - len(plan.too_small)
+    if spare:
+        left_out["not needed, as others give enough patches"] = spare
     return _Chosen(store, left_out)
 
 

@@ -1,0 +1,87 @@
+"""What settled batch norms do for the hybrid network's own outputs: a table in docs/results.md.
+
+    python docs/studies/settling.py --study FOLDER [--photos PHOTOS]   # train, about ten minutes
+    python docs/studies/settling.py [--write]                          # the table, or into the page
+
+FOLDER is a finished study `corpus`. Its training A+B at fc2 is done once more with `settle = 0` (the
+paper's way: each task normalised by its own batch in training, by the average at test) and tested
+on the study's own test patches. The predictions are kept beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from phototrace.evidence.comparison import compare
+from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.markdown import (
+    fill_page,
+    percent_and_interval,
+    points_and_interval,
+    table,
+)
+from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.testing import predict_store
+from phototrace.learning.experiment import train_recipe
+from phototrace.learning.recipe import Recipe
+from phototrace.patches.store import PatchStore
+from phototrace.photos.manifest import Manifest
+from phototrace.study.paper import Key
+from phototrace.study.results import Answers
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "results.md"
+STORED = HERE / "settling"
+NAMES = {"A": "manipulation", "B": "camera"}
+
+
+def train(study: Path, photos: Path) -> None:
+    """Train A+B at fc2 without settling, and store what it says of the study's test patches."""
+    (given,) = study.glob("runs/AB-fc2-*/recipe.toml")
+    data = Recipe.read(given).model_dump(exclude_none=True)
+    data["name"] = "AB-fc2-unsettled"
+    data["training"]["settle"] = 0.0
+    run = train_recipe(Recipe.parse(data), Manifest.read(photos), study / "runs", resume=True)
+    for task in NAMES:
+        (folder,) = study.glob(f"runs/stores/{task}-test-*")
+        said = predict_store(run, task, PatchStore.open(folder), "A+B, not settled")
+        said.save(STORED / f"{task}.parquet")
+
+
+def tables() -> dict[str, str]:
+    """The table, from stored predictions."""
+    answers = Answers.load(HERE / "corpus")
+    rows = []
+    for task, name in NAMES.items():
+        (single,) = answers.predictions[Key(task, "single", task)]
+        (settled,) = answers.predictions[Key(task, "multitask", "A+B", "fc2")]
+        unsettled = Predictions.load(STORED / f"{task}.parquet")
+        for what, one in (
+            ("a network of its own", single),
+            ("A+B, settled", settled),
+            ("A+B, not settled (the paper's way)", unsettled),
+        ):
+            less = "" if one is single else points_and_interval(compare(one, single))
+            rows.append((name, what, percent_and_interval(evaluate(one).accuracy), less))
+    head = ("task", "network", "right, % (95 % interval)", "less a network of its own, points")
+    return {"settling": table(head, rows)}
+
+
+def main() -> None:
+    """Train, or show and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--study", type=Path)
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    if asked.study:
+        train(asked.study, asked.photos or asked.study / "photos.parquet")
+    if asked.write:
+        fill_page(PAGE, tables())
+    else:
+        print(tables()["settling"])
+
+
+if __name__ == "__main__":
+    main()
