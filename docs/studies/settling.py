@@ -3,9 +3,9 @@
     python docs/studies/settling.py --study FOLDER [--photos PHOTOS]   # train, about ten minutes
     python docs/studies/settling.py [--write]                          # the table, or into the page
 
-FOLDER is a finished study `corpus`. Its training A+B at fc2 is done once more with `settle = 0` (the
-paper's way: each task normalised by its own batch in training, by the average at test) and tested
-on the study's own test patches. The predictions are kept beside this file.
+FOLDER is a finished study `corpus`. Its training A+B at fc2 is done once more with `settle = 0`
+(the paper's way: each task normalised by its own batch in training, by the average at test) and
+tested on the study's own test patches. The predictions are kept beside this file.
 """
 
 from __future__ import annotations
