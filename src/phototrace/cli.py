@@ -300,10 +300,10 @@ def reproduce(
     if plan and check:
         raise UsageError("--plan says what would run, --check what has run: give one of them.")
     if check:
-        wrong = reproducing.check(out)
+        wrong = reproducing.check(out, read)
         facts: dict[str, Any] = {"study": str(out), "differences": wrong}
         _print(facts, as_json, lambda: (
-            f"{out}: {len(wrong)} figures differ from what the stored predictions give."
+            f"{out}: {len(wrong)} places differ from what the stored predictions give."
         ))  # fmt: skip
         _list("differ", [{"text": text} for text in wrong])
         raise typer.Exit(1 if wrong else 0)

@@ -137,6 +137,42 @@ def test_a_name_tells_choices_and_photos(tiny: StudyRecipe, tiny_photos: Manifes
     assert not first & names(tiny, fewer)
 
 
+def test_a_forests_name_tells_what_it_grows_on(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
+    """A scene that trains is left out of C: its test stays, its trees must not."""
+    plan = plan_study(tiny, tiny_photos)
+    scene = plan.experiment.plans["C"].manifest.photos[0].scene
+    other = plan_study(with_task(tiny, "C", without={"scene": [scene]}), tiny_photos)
+    assert other.tests["C"].hash == plan.tests["C"].hash
+    assert other.hash != plan.hash
+    same = {one.name for one in plan.forests} & {one.name for one in other.forests}
+    assert {name.split("-")[1] for name in same} == {"A", "B"}
+
+
+def test_photos_of_unknown_cameras_teach_neither_a_nor_b(
+    tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    by_photo = changed(tiny, split={"by": "photo"})
+    few = next(p for p in tiny_photos.photos if p.camera == "Cedar S3")
+    unknown = replace(few, make="", model="")
+    photos = tuple(unknown if p is few else p for p in tiny_photos.photos)
+    plan = plan_study(by_photo, replace(tiny_photos, photos=photos))
+    for task in ("A", "B"):
+        found = (plan.experiment.plans[task], plan.tests[task])
+        assert few.sha256 not in {p.sha256 for one in found for p in one.manifest.photos}
+    nameless = tuple(replace(p, make="", model="") for p in tiny_photos.photos)
+    with pytest.raises(UsageError, match="No photo says which camera took it"):
+        plan_study(by_photo, replace(tiny_photos, photos=nameless))
+
+
+def test_weights_are_for_trainings_of_several_tasks(
+    tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    made = plan_study(with_task(tiny, "A", weight=2.0), tiny_photos).trainings
+    found = {one.label: one.recipe.legs["A"].weight for one in made if "A" in one.targets}
+    assert found["A"] == 1
+    assert found["A+B at fc2"] == 2
+
+
 def test_classes_that_the_photos_lack_are_named_and_left_out(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
@@ -177,6 +213,10 @@ def test_recipes_that_make_no_study(tiny: StudyRecipe, tiny_photos: Manifest) ->
         plan_study(changed(tiny, depths=["conv9", "fc2"]), tiny_photos)
     with pytest.raises(UsageError, match="two or more"):
         changed(tiny, depths=["fc2"])
+    with pytest.raises(UsageError, match=r"'training\.seed' is the study's 'seed'"):
+        changed(tiny, training={"seed": 3})
+    with pytest.raises(UsageError, match="'seed' is"):
+        changed(tiny, seed=2**32)
     with pytest.raises(UsageError, match=r"'tasks\.A\.task' must be 'manipulation'"):
         with_task(tiny, "A", task="camera")
     with pytest.raises(UsageError, match=r"no key 'tasks\.B\.clases'; did you mean 'classes'"):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from phototrace import cli
-from phototrace.errors import UsageError
+from phototrace.errors import DamagedError, UsageError
 from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key
 from phototrace.study.recipe import StudyRecipe
@@ -88,6 +88,32 @@ def test_check_needs_results(study: Path, tmp_path: Path) -> None:
         check(tmp_path)
 
 
+def test_check_is_of_the_recipe_that_was_given(study: Path, tiny: StudyRecipe) -> None:
+    assert check(study, tiny) == []
+    with pytest.raises(UsageError, match="holds a study of another recipe"):
+        check(study, tiny.model_copy(update={"margin": 2.0}))
+
+
+def test_check_finds_what_is_gone(study: Path) -> None:
+    facts = json.loads((study / "results.json").read_text())
+    number = next(n for n, score in enumerate(facts["scores"]) if score["paper"] is None)
+    del facts["scores"][number]["paper"]
+    (study / "results.json").write_text(json.dumps(facts))
+    (study / "figure-3.png").unlink()
+    gone, drawn = check(study)
+    assert gone.startswith(f"results.json: scores[{number}].paper is 'missing'")
+    assert drawn == "figure-3.png: is missing."
+
+
+@pytest.mark.parametrize("key", ["photos", "recipe", "seeds", "depths"])
+def test_a_ledger_that_lacks_something_is_named(study: Path, key: str) -> None:
+    facts = json.loads((study / "study.json").read_text())
+    facts[key] = [] if isinstance(facts[key], list) else {}
+    (study / "study.json").write_text(json.dumps(facts))
+    with pytest.raises(DamagedError, match=r"study\.json"):
+        Results.of(study)
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(cli.app, ["reproduce", *arguments])
     return result.exit_code, result.stdout, result.stderr
@@ -124,7 +150,7 @@ def test_the_command_exits_1_where_figures_differ(recipe_file: Path, study: Path
     (study / "table-2.csv").write_text("x")
     status, out, err = run(str(recipe_file), "--out", str(study), "--check")
     assert status == 1
-    assert "1 figures differ" in out
+    assert "1 places differ" in out
     assert "table-2.csv: not what the predictions give." in err
 
 

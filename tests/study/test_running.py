@@ -171,7 +171,7 @@ def test_other_photos_than_at_the_first_start(
     with pytest.raises(UsageError, match=r"is not among the photos any more. Restore them"):
         run_study(tiny, fewer, study)
     renamed = [replace(p, scene=f"{p.scene} again") for p in tiny_photos.photos]
-    with pytest.raises(UsageError, match="named otherwise"):
+    with pytest.raises(UsageError, match="manifest says other things of"):
         run_study(tiny, replace(tiny_photos, photos=tuple(renamed)), study)
 
 
@@ -284,3 +284,107 @@ def test_labels_tell_trainings_apart(tiny: StudyRecipe, tiny_photos: Manifest) -
 )
 def test_times_for_people(seconds: float, text: str) -> None:
     assert running.clock(seconds) == text
+
+
+def test_a_column_of_the_manifest_that_changed_between_two_starts(
+    study: Path, tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    """It may decide which photos teach, though every file is the same."""
+    first = tiny_photos.photos[0]
+    other = replace(tiny_photos, photos=(replace(first, corpus="x"), *tiny_photos.photos[1:]))
+    with pytest.raises(
+        UsageError, match="manifest says other things of .*" + Path(first.path).name
+    ):
+        run_study(tiny, other, study)
+
+
+def test_photos_cut_short_or_twice_are_left_out_by_name(
+    tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the manifest has the right hash of a broken file."""
+    part = plan_study(tiny, own_photos).experiment.split.part
+    bad = next(p for p in own_photos.photos if part.get(p.id) == "train")
+    path = own_photos.path_of(bad)
+    path.write_bytes(path.read_bytes()[:2000])
+    sha256 = sha256_of(path)
+    broken = replace(bad, id=sha256[:16], sha256=sha256)
+    rows = [broken if p is bad else p for p in own_photos.photos]
+    twice = replace(own_photos, photos=(*rows, replace(rows[5], path=f"./{rows[5].path}")))
+    monkeypatch.setattr(running._Work, "do", lambda self: [])
+    for _ in range(2):  # at the next start the same two are left out
+        run_study(tiny, twice, tmp_path / "study")
+        facts = json.loads((tmp_path / "study" / "study.json").read_text())
+        left_out = facts["photos_left_out"]
+        assert [one["path"] for one in left_out] == [bad.path, f"./{rows[5].path}"]
+        assert "is the same file as" in left_out[1]["text"]
+
+
+def test_a_manifest_with_wrong_sizes_stops_before_any_training(
+    tiny: StudyRecipe, tiny_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "train_recipe", _must_not_run)
+    used = plan_study(tiny, tiny_photos).experiment.plans["A"].manifest.photos[0].sha256
+    wider = tuple(
+        replace(p, width=512) if p.sha256 == used else p for p in tiny_photos.photos
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=r"1 photos cannot be cut .* Index the photos anew"):
+        run_study(tiny, replace(tiny_photos, photos=wider), tmp_path / "study")
+
+
+def test_the_disk_needed_is_that_of_the_study(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
+    """Eight gigabytes of trunk output are allowed, and not needed."""
+    from phototrace.study.estimating import estimate
+
+    assert tiny.transfer.trunk_store_gb == 8
+    assert estimate(plan_study(tiny, tiny_photos)).bytes < 0.2e9
+
+
+def test_what_cannot_go_on_begins_anew(
+    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A checkpoint of another machine: as many threads, another torch."""
+    (folder,) = study.glob("runs/B-to-A-fc2-*")
+    shutil.rmtree(folder)
+    (other,) = study.glob("runs/A-to-B-fc2-*")
+    checkpoint = folder / "checkpoint" / "step-000000000"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text('{"plan": "of another machine"}')
+    (checkpoint / "contents.json").write_text('{"version": 1, "files": {}}')
+    assert other.is_dir()
+    run_study(tiny, tiny_photos, study)
+    assert "B to A at fc2 cannot go on where it was and begins anew" in capsys.readouterr().err
+    assert said(study) == said(done)
+
+
+def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
+    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    (folder,) = study.glob("runs/A-[0-9a-f]*")
+    before = runs(study)
+    shutil.rmtree(folder)
+    run_study(tiny, tiny_photos, study)
+    after = runs(study)
+    anew = {name for name in after if after[name] != before.get(name)}
+    assert anew == {name for name in before if name.startswith(("A-to-B-", folder.name))}
+    assert said(study) == said(done)
+
+
+def test_the_output_of_an_interrupted_transfer_is_kept(
+    study: Path, tiny: StudyRecipe, tiny_photos: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder,) = study.glob("runs/B-to-A-constr-*")
+    shutil.rmtree(folder)
+    stored = study / "runs/stores/trunk-000000000000"
+    stored.mkdir()
+    seen = []
+
+    def train(*given: Any, **more: Any) -> Any:
+        seen.append(stored.is_dir())
+        return real(*given, **more)
+
+    real = running.train_recipe
+    monkeypatch.setattr(running, "train_recipe", train)
+    run_study(tiny, tiny_photos, study)
+    assert seen == [True]
+    assert not stored.is_dir()

@@ -99,7 +99,7 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
     There is one split for all legs, of all photos that the recipe takes: what tests one leg
     trains none.
     """
-    chosen = _with_enough(taken(manifest, recipe), recipe.photos, "[photos]")
+    chosen = with_enough(taken(manifest, recipe), recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
         chosen, by.by, recipe.seed, tune=by.tune, test=by.test,
@@ -110,7 +110,7 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
     notes: list[str] = []
     for name, leg in recipe.legs.items():
         try:
-            own = _with_enough(taken_by_leg(chosen, leg), leg, f"[legs.{name}]")
+            own = with_enough(taken_by_leg(chosen, leg), leg, f"[legs.{name}]")
             tasks[name] = _task(leg, own)
             settings = patch_settings(recipe, leg, tasks[name])
             plans[name] = plan_patches(own, split, settings, parts=TAUGHT)
@@ -134,7 +134,7 @@ def taken_by_leg(manifest: Manifest, leg: LegChoice) -> Manifest:
     return manifest.where(**leg.where).without(**leg.without)
 
 
-def _with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
+def with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
     """The photos whose camera model has enough of them."""
     counts = Counter(record.camera for record in chosen.photos)
     kept = tuple(r for r in chosen.photos if counts[r.camera] >= choice.min_photos)

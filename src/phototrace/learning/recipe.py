@@ -173,9 +173,9 @@ class TrainingChoice(Part):
     halve_every: int = Field(default=3, ge=1)
     epochs: int = Field(default=30, ge=1)
     settle: float = Field(allow_inf_nan=False, default=0.0, ge=0, lt=1)
-    seed: int | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0)
+    trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0, le=1e6)
 
 
 class Recipe(Part):
@@ -183,7 +183,7 @@ class Recipe(Part):
 
     version: Literal[1] = 1
     name: Name
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     photos: Photos = Photos()
     split: SplitChoice = SplitChoice()
     network: NetworkChoice = NetworkChoice()

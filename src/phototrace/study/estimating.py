@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def estimate(plan: StudyPlan) -> Estimate:
         features = int(plan.experiment.plans[forest.target].count("train").sum())
         grow = nodes * SECONDS_PER_NODE * 14 / (torch.get_num_threads() or 1)
         seconds[forest.name] = (features + len(plan.tests[forest.target])) * speed.forward + grow
-    return Estimate(seconds, _bytes(plan))
+    return Estimate(seconds, _bytes(plan, speed.trunk_floats))
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _measure(plan: StudyPlan) -> _Speed:
     patches = torch.randint(0, 256, (max(batch, PREDICT_BATCH), channels, size, size))
     given = to_input(patches.to(torch.uint8), machine.device)
     whole = network(None)
-    step = _fastest(lambda: _step(whole, given[:batch], recipe_rate(plan), machine)) / batch
+    step = _fastest(lambda: _step(whole, given[:batch], _rate(plan), machine)) / batch
     forward = _fastest(lambda: _forward(whole, given, machine)) / len(given)
     heads: dict[str, float] = {}
     floats: dict[str, int] = {}
@@ -118,11 +119,11 @@ def _measure(plan: StudyPlan) -> _Speed:
         floats[depth] = prod(below.shape[1:])
         rows = below.clone().expand(recipe.transfer.batch_size, *below.shape[1:]).contiguous()
         head = cut.above_trunk()
-        heads[depth] = _fastest(lambda: _step(head, rows, recipe_rate(plan), machine)) / len(rows)  # noqa: B023
+        heads[depth] = _fastest(lambda: _step(head, rows, _rate(plan), machine)) / len(rows)  # noqa: B023
     return _Speed(step, forward, heads, floats)
 
 
-def recipe_rate(plan: StudyPlan) -> float:
+def _rate(plan: StudyPlan) -> float:
     """A learning rate so small that measured steps stay finite."""
     return plan.recipe.training.learning_rate * 1e-3
 
@@ -161,8 +162,8 @@ def _rows(plan: StudyPlan, target: str) -> int:
     return min(rows, plan.recipe.trees.patches or rows)
 
 
-def _bytes(plan: StudyPlan) -> int:
-    """Patches, features, runs, and the largest stored trunk output: one lies there at a time."""
+def _bytes(plan: StudyPlan, floats: Mapping[str, int]) -> int:
+    """Patches, features, runs, and the largest trunk output stored: one lies there at a time."""
     network = plan.recipe.network
     patch = network.patch_size**2 * (3 if network.channels == "rgb" else 1)
     plans: list[PatchPlan] = [*plan.experiment.plans.values(), *plan.tests.values()]
@@ -171,14 +172,14 @@ def _bytes(plan: StudyPlan) -> int:
     features = sum(by_target[forest.target] * FEATURES * 4 for forest in plan.forests)
     runs = sum(8 * max(one.retrained.values()) + 4_000_000 for one in plan.trainings)
     # Weights, their optimiser's memory in the checkpoint, and each test's predictions.
-    budget = int(plan.recipe.transfer.trunk_store_gb * 1e9)
-    return patches + features + runs + budget
+    most = max(int((plan.experiment.plans[task].part < 2).sum()) for task in "AB")
+    outputs = [4 * count * most for count in floats.values()]
+    budget = plan.recipe.transfer.trunk_store_gb * 1e9
+    return patches + features + runs + max((o for o in outputs if o <= budget), default=0)
 
 
 def free_bytes(folder: Path) -> int:
     """Free bytes of the disk that `folder` is, or would be, on."""
-    import shutil
-
     there = folder.absolute()
     while not there.exists():
         there = there.parent

@@ -2,76 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from phototrace.errors import UsageError
 from phototrace.files import sha256_of
-from phototrace.photos.manifest import Manifest, changed_problem
+from phototrace.photos.manifest import (
+    Manifest,
+    PhotoRecord,
+    changed_problem,
+    check_file,
+    duplicate_problem,
+)
 from phototrace.photos.photo import shown
 from phototrace.progress import parallel_map, say
 
+LISTED = 20
+
 
 def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str, str]]]:
-    """The photos that are there and unchanged, and those left out with the reason.
+    """The photos that are there, whole and unchanged, each once; and those left out, with why.
 
-    Every file is hashed. At the first start the list goes to `kept`; later starts are held against
-    it, so that one study never mixes two collections.
+    At the first start every photo is decoded, and the list goes to `kept`. At later ones every file
+    of the list is hashed, and others are decoded, so that one study never mixes two collections.
 
     Raises:
-        UsageError: A photo has changed or gone, or others came, since the study began.
+        UsageError: A photo has changed or gone, others came, or the manifest says other things of
+            them, since the study began.
     """
-    jobs = [(manifest.path_of(p), p.sha256) for p in manifest.photos]
-    reasons = list(parallel_map(_what_is_wrong, jobs, "Checking photos"))
-    left_out = [
-        {"path": p.path, "text": reason}
-        for p, reason in zip(manifest.photos, reasons, strict=True)
-        if reason
-    ]
-    sound = tuple(
-        p for p, reason in zip(manifest.photos, reasons, strict=True) if not reason
-    )  # fmt: skip
-    found = replace(manifest, photos=sound)
-    if kept.is_file():
-        _require_same(Manifest.read(kept), found, left_out, kept)
-        return found, left_out
-    if not sound:
-        raise UsageError(
-            f"None of the {len(jobs)} photos is there and unchanged. {left_out[0]['text']}"
-            if left_out
-            else "There are no photos for the study."
-        )
-    for one in left_out[:20]:
-        say(one["text"])
-    if left_out:
-        say(f"{len(left_out)} of {len(jobs)} photos are left out.")
-    found.write(kept)
+    begun = Manifest.read(kept) if kept.is_file() else None
+    whole = {photo.sha256 for photo in begun.photos} if begun else set()
+    jobs = [(manifest.path_of(p), p.sha256, p.sha256 in whole) for p in manifest.photos]
+    looked_at = parallel_map(_what_is_wrong, jobs, "Checking photos")
+    both = zip(looked_at, _repeated(manifest), strict=True)
+    reasons = [wrong or repeated for wrong, repeated in both]
+    pairs = list(zip(manifest.photos, reasons, strict=True))
+    left_out = [{"path": photo.path, "text": reason} for photo, reason in pairs if reason]
+    found = replace(manifest, photos=tuple(photo for photo, reason in pairs if not reason))
+    if begun:
+        _require_same(begun, found, left_out, kept)
+    elif not found.photos:
+        first = left_out[0]["text"] if left_out else "Check the path."
+        raise UsageError(f"None of the {len(jobs)} photos can be used. {first}")
+    else:
+        for one in left_out[:LISTED]:
+            say(one["text"])
+        if left_out:
+            say(f"{len(left_out)} of {len(jobs)} photos are left out.")
+        found.write(kept)
     return found, left_out
 
 
-def _what_is_wrong(job: tuple[Path, str]) -> str:
-    path, sha256 = job
+def _what_is_wrong(job: tuple[Path, str, bool]) -> str:
+    """Of a file that should have an SHA-256, and whether it was decoded before; "" if nothing."""
+    path, sha256, decoded = job
+    if not decoded:
+        problem = check_file((path, sha256))
+        return problem.text if problem else ""
     try:
         return "" if sha256_of(path) == sha256 else changed_problem(path).text
     except OSError as error:
         return f"{shown(path)} cannot be read ({error.strerror or error}). Restore it."
 
 
+def _repeated(manifest: Manifest) -> Iterator[str]:
+    first: dict[str, PhotoRecord] = {}
+    for photo in manifest.photos:
+        earlier = first.setdefault(photo.sha256, photo)
+        yield "" if earlier is photo else duplicate_problem(photo.path, earlier.path).text
+
+
 def _require_same(
     begun: Manifest, found: Manifest, left_out: list[dict[str, str]], kept: Path
 ) -> None:
-    if begun.hash == found.hash:
+    columns = sorted({name for photo in begun.photos for name in photo.extra})
+    then = {p.sha256: _said(p, columns) for p in begun.photos}
+    now = {p.sha256: _said(p, columns) for p in found.photos}
+    if then == now:
         return
-    gone = {p.sha256: p for p in begun.photos}
-    came = [p for p in found.photos if gone.pop(p.sha256, None) is None]
-    changed = [*gone.values(), *came]
-    first = left_out[0]["text"] if left_out else ""
-    if not first and changed:
-        state = "is not among the photos any more" if gone else "was not there then"
-        first = f"{shown(changed[0].path)} {state}."
-    if not changed:
-        first = "Cameras, devices or scenes are named otherwise."
+    both = (*found.photos, *begun.photos)
+    other = [p for p in both if then.get(p.sha256) != now.get(p.sha256)]
+    first = shown(other[0].path)
+    if other[0].sha256 not in now:
+        why = left_out[0]["text"] if left_out else f"{first} is not among the photos any more."
+    elif other[0].sha256 not in then:
+        why = f"{first} was not there then."
+    else:
+        why = f"The manifest says other things of {first}."
     raise UsageError(
-        f"The photos are not those that the study in {kept.parent} began with ({len(changed)} "
-        f"differ). {first} Restore them, or begin anew in another --out."
+        f"The photos are not those that the study in {kept.parent} began with "
+        f"({len({p.sha256 for p in other})} differ). {why} Restore them, or begin anew in another "
+        "--out."
     )
+
+
+def _said(photo: PhotoRecord, columns: Sequence[str]) -> tuple[object, ...]:
+    """All that is said of a photo but where it lies; of further columns those named."""
+    plain = replace(photo, path="", extra={})
+    return (plain, *(photo.extra.get(name, "") for name in columns))

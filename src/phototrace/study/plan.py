@@ -7,15 +7,17 @@ ours: C alone for as many steps as A+B+C takes, so that Table 3's network has ev
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from phototrace.errors import UsageError
+from phototrace.evidence.wording import shown
 from phototrace.files import hash_of
-from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg
+from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg, with_enough
 from phototrace.learning.network import BACKBONES, CHANNELS, build_network, check_share_depth
 from phototrace.learning.recipe import Recipe
 from phototrace.patches.plan import PatchPlan, plan_patches
@@ -102,7 +104,7 @@ class StudyPlan:
         missing: Classes that the recipe names and the photos lack, by task.
         trainings: In the order they are done, of every seed.
         forests: Likewise.
-        hash: Of choices, photos, split and patches: names the study.
+        hash: Of choices, photos, split and all patches: names the study.
     """
 
     recipe: StudyRecipe
@@ -116,18 +118,15 @@ class StudyPlan:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the recipe, the photos, the split and the test patches."""
+        """SHA-256 over the recipe, the photos, the split and every patch."""
         return hash_of({
             "recipe": self.recipe.model_dump(mode="json"),
             "seeds": self.seeds,
             "photos": self.experiment.manifest.hash,
             "split": self.experiment.split.hash,
+            "patches": {task: plan.hash for task, plan in self.experiment.plans.items()},
             "tests": {task: plan.hash for task, plan in self.tests.items()},
         })  # fmt: skip
-
-    def training(self, name: str) -> Training:
-        """The training of that name."""
-        return next(one for one in self.trainings if one.name == name)
 
 
 def label(features: str, way: str, targets: Sequence[str], depth: str | None) -> str:
@@ -148,7 +147,11 @@ def plan_study(recipe: StudyRecipe, manifest: Manifest, seeds: int = 1) -> Study
     """
     depths = _depths(recipe)
     base, missing = _base(recipe, manifest, depths[-1])
-    experiment = prepare(base, manifest)
+    try:
+        experiment = prepare(base, manifest)
+    except UsageError as error:  # of a recipe's legs, which are a study's tasks
+        text = str(error).replace("[legs.", "[tasks.").replace("Leg '", "Task '")
+        raise UsageError(text) from None
     tests = {task: _test_plan(experiment, task) for task in TASKS}
     repeats = tuple(recipe.seed + number for number in range(seeds))
     trainings: list[Training] = []
@@ -156,7 +159,7 @@ def plan_study(recipe: StudyRecipe, manifest: Manifest, seeds: int = 1) -> Study
     for seed in repeats:
         made = _Maker(recipe, base, experiment, depths, seed).trainings()
         trainings += made
-        forests += _forests(recipe, made, tests, depths[-1], seed)
+        forests += _forests(recipe, made, experiment.plans, tests, depths[-1], seed)
     return StudyPlan(
         recipe, repeats, depths, experiment, tests, missing, tuple(trainings), tuple(forests)
     )
@@ -194,15 +197,19 @@ def _base(
     whole["network"]["share_depth"] = deepest
     photos = taken(manifest, Recipe.parse(whole))
     missing: dict[str, list[str]] = {}
+    if not any(p.camera for p in photos.photos):
+        raise UsageError("No photo says which camera took it. Index them with make and model.")
     few = _cameras(photos, recipe, "C", missing)
+    # A photo of an unknown camera may be by one of C's.
+    unknown = [""] if any(not p.camera for p in photos.photos) else []
     for task in ("A", "B"):
         without = {name: list(values) for name, values in legs[task]["without"].items()}
-        without["camera"] = sorted({*without.get("camera", []), *few})
+        without["camera"] = sorted({*without.get("camera", []), *few, *unknown})
         legs[task]["without"] = without
     cameras = _cameras(photos, recipe, "B", missing)
     both = sorted(set(cameras) & set(few))
     if recipe.tasks.B.classes and both:
-        raise UsageError(f"{both[0]} is a class of B and of C. C must be new to B: choose.")
+        raise UsageError(f"{shown(both[0])} is a class of B and of C. C must be new to B: choose.")
     legs["B"]["classes"] = [camera for camera in cameras if camera not in few]
     legs["C"]["classes"] = few
     return Recipe.parse(whole), missing
@@ -214,10 +221,8 @@ def _cameras(
     """The camera models of a task: those it names and the photos have, or all with enough."""
     leg = getattr(recipe.tasks, task)
     own = taken_by_leg(photos, leg).photos
-    counts = dict.fromkeys(sorted({p.camera for p in own if p.camera}), 0)
-    for photo in own:
-        counts[photo.camera] = counts.get(photo.camera, 0) + 1
-    enough = [camera for camera, n in counts.items() if camera and n >= leg.min_photos]
+    counts = Counter(p.camera for p in own if p.camera)
+    enough = sorted(camera for camera, count in counts.items() if count >= leg.min_photos)
     found = enough
     if leg.classes:
         resolved, missing[task] = table1.resolve(leg.classes, enough)
@@ -231,14 +236,15 @@ def _cameras(
 
 
 def _named(missing: Sequence[str]) -> str:
-    return f" (missing: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''})"
+    names = ", ".join(map(shown, missing[:5]))
+    return f" (missing: {names}{', ...' if len(missing) > 5 else ''})"
 
 
 def _test_plan(experiment: Experiment, task: str) -> PatchPlan:
     """The patches that test a task: whatever answers it is tested on these and no others."""
     leg = experiment.recipe.legs[task]
-    own = taken_by_leg(experiment.manifest, leg)
-    settings = replace(experiment.plans[task].settings)
+    own = with_enough(taken_by_leg(experiment.manifest, leg), leg, f"[tasks.{task}]")
+    settings = experiment.plans[task].settings
     try:
         return plan_patches(own, experiment.split, settings, parts=["test"])
     except UsageError as error:
@@ -279,6 +285,8 @@ class _Maker:
         """One training; `steps` where it is to take another number than its epochs give."""
         data = self.base.model_dump(exclude_none=True)
         legs = {task: data["legs"][task] for task in targets}
+        if len(legs) == 1:  # a weight is against other legs
+            legs[targets[0]]["weight"] = 1.0
         training = data["training"]
         if way == "transfer":
             training = self.recipe.transfer.model_dump(exclude_none=True)
@@ -366,6 +374,7 @@ def _retrained(recipe: Recipe, classes: Mapping[str, int]) -> dict[str, int]:
 def _forests(
     recipe: StudyRecipe,
     trainings: Sequence[Training],
+    plans: Mapping[str, PatchPlan],
     tests: Mapping[str, PatchPlan],
     deepest: str,
     seed: int,
@@ -381,7 +390,7 @@ def _forests(
             facts: dict[str, Any] = {
                 "source": source.name, "target": target, "seed": seed,
                 "trees": recipe.trees.model_dump(), "test": tests[target].hash,
-                "patches": trainings[0].recipe.seed,
+                "patches": plans[target].hash,
             }  # fmt: skip
             name = f"trees-{target}-on-{features.replace('+', '')}-{hash_of(facts)[:12]}"
             yield Forest(features, target, seed, source.name, name)

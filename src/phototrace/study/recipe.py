@@ -23,6 +23,10 @@ TASKS = ("A", "B", "C")
 """The paper's: manipulation, camera models, and further camera models of which photos are few."""
 
 
+MAX_SEED = 2**32 - 101
+"""Every generator takes seeds below 2^32, and `--seeds` counts up to 100."""
+
+
 class Tasks(Part):
     """A, B and C. Cameras of C are left out of A and B, so that C is new to both."""
 
@@ -69,14 +73,15 @@ class StudyRecipe(Part):
             about once an epoch, as in the paper.
         transfer: The stages above a frozen trunk.
         trees: The forests.
-        margin: By how many points unified features may fall short and still count as unified.
+        margin: By how many points unified features, and a transfer at the first depth, may fall
+            short and still count as equal.
         note: What readers should know of the photos, in a sentence or two.
     """
 
     version: Literal[1] = 1
     name: Name
     illustration: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     note: str = ""
     photos: Photos = Photos()
     split: SplitChoice = SplitChoice()
@@ -96,6 +101,8 @@ class StudyRecipe(Part):
             raise ValueError("'depths' names a stage twice.")
         if len(self.depths) == 1:
             raise ValueError("'depths' names one stage: a trend over depth needs two or more.")
+        if self.training.seed is not None or self.transfer.seed is not None:
+            raise ValueError("'training.seed' is the study's 'seed', counted up by --seeds.")
         return self
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import Any
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import plain
+from phototrace.evidence.wording import shown
 from phototrace.files import write_bytes, write_json
 from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
@@ -23,7 +24,7 @@ from phototrace.study.page import figure_3, figure_csv, page, table_csv
 from phototrace.study.paper import Key
 from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import StudyRecipe
-from phototrace.study.results import Answers, Score
+from phototrace.study.results import LEDGER, Answers, Score
 from phototrace.study.running import run_study, study_photos
 
 RESULTS, PAGE = "results.json", "index.html"
@@ -50,7 +51,13 @@ class Results:
     def of(cls, folder: Path) -> Results:
         """Work everything out from the stored predictions in a study's folder."""
         answers = Answers.load(folder)
-        return cls(folder, answers.facts, answers.scores(), findings(answers))
+        try:
+            return cls(folder, answers.facts, answers.scores(), findings(answers))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            raise DamagedError(
+                f"{folder / LEDGER} lacks what results are worked out from. Run the study again: "
+                "nothing is trained twice."
+            ) from None
 
     def sentences(self) -> list[str]:
         """The findings in plain words, and where to read on."""
@@ -90,6 +97,8 @@ def reproduce(
     allow_leaks: bool = False,
 ) -> Results:
     """Do what is not done yet of a study, and write its results; see `run_study` for errors."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{shown(str(out))} is a file. Give a folder with --out.")
     run_study(recipe, manifest, out, seeds=seeds, allow_leaks=allow_leaks)
     results = Results.of(out)
     for name, data in files_of(results).items():
@@ -110,16 +119,21 @@ def files_of(results: Results) -> dict[str, bytes]:
     }
 
 
-def check(folder: Path) -> list[str]:
+def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
     """What differs between a study's stored results and its stored predictions, one sentence each.
 
     Every figure of `results.json` is worked out again, and page, figure and tables are made again.
 
     Raises:
-        UsageError: There is no study in the folder, or no results.
+        UsageError: There is no study in the folder, no results, or it is not that of `recipe`.
         DamagedError: Predictions are missing or have changed, or `results.json` cannot be read.
     """
     results = Results.of(folder)
+    if recipe and results.facts["recipe"] != recipe.model_dump(mode="json", exclude_none=True):
+        raise UsageError(
+            f"{folder} holds a study of another recipe ({shown(str(results.facts['study']))}, or "
+            "an earlier form of this one). Give that recipe, or another --out."
+        )
     try:
         stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -129,10 +143,11 @@ def check(folder: Path) -> list[str]:
     anew = json.loads(json.dumps(results.to_dict()))
     found = [f"{RESULTS}: {place}" for place in _differences(stored, anew, "")]
     for name, data in files_of(results).items():
-        if name.endswith(".png"):  # its bytes depend on the fonts and libraries of the machine
-            continue
         path = folder / name
-        if not path.is_file() or path.read_bytes() != data:
+        if not path.is_file():
+            found.append(f"{name}: is missing.")
+        # A PNG's bytes depend on the fonts and libraries of the machine.
+        elif not name.endswith(".png") and path.read_bytes() != data:
             drawn = "" if name.endswith(".csv") else " (or drawn by another matplotlib)"
             found.append(f"{name}: not what the predictions give{drawn}.")
     return found
@@ -142,7 +157,7 @@ def _differences(stored: Any, anew: Any, place: str) -> list[str]:
     """Where two JSON values differ, one sentence a place."""
     if isinstance(stored, dict) and isinstance(anew, dict):
         both: list[tuple[str, Any, Any]] = [
-            (f"{place}.{key}".lstrip("."), stored.get(key), anew.get(key))
+            (f"{place}.{key}".lstrip("."), stored.get(key, "missing"), anew.get(key, "missing"))
             for key in sorted(stored.keys() | anew.keys())
         ]
     elif isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):

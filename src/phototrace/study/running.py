@@ -30,6 +30,7 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, machine
 from phototrace.learning.trees import ExtraTrees
 from phototrace.patches.building import build_store
+from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 from phototrace.progress import say
@@ -87,8 +88,7 @@ def run_study(
         taken = estimate(plan)
         _require_disk(taken, out)
         leaks = _leaks(plan, out, allow_leaks)
-        work = _Work(plan, manifest, out, taken, allow_leaks)
-        answers = work.do()
+        answers = _Work(plan, manifest, out, taken, allow_leaks).do()
         write_json(out / LEDGER, {
             "version": VERSION,
             **_facts(plan, left_out, leaks),
@@ -106,6 +106,8 @@ def _leaks(plan: StudyPlan, out: Path, allowed: bool) -> list[str]:
     texts = [leak.text for leak in found]
     if texts:
         write_json(out / LEAKS, {"version": VERSION, "leaks": texts})
+    else:
+        (out / LEAKS).unlink(missing_ok=True)
     if texts and not allowed:
         raise UsageError(
             f"The split leaks in {len(texts)} places, all listed in {out / LEAKS}. {texts[0]} "
@@ -115,7 +117,8 @@ def _leaks(plan: StudyPlan, out: Path, allowed: bool) -> list[str]:
 
 
 def _require_disk(taken: Estimate, out: Path) -> None:
-    there = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    own = [path for part in ("runs", PREDICTIONS) for path in (out / part).rglob("*")]
+    there = sum(path.stat().st_size for path in own if path.is_file())
     free = free_bytes(out)
     if taken.bytes > free + there:
         raise UsageError(
@@ -163,6 +166,7 @@ class _Work:
 
     def do(self) -> list[dict[str, Any]]:
         """Every training and forest in turn; one record an answer."""
+        self._require_whole_stores()
         steps: list[Training | Forest] = [*self.plan.trainings, *self.plan.forests]
         left = {one.name: self.estimate.seconds[one.name] for one in steps}
         answers = []
@@ -183,17 +187,7 @@ class _Work:
         return answers
 
     def _train(self, one: Training) -> list[dict[str, Any]]:
-        trunk = self._run(one.trunk) if one.trunk else None
-        folder = self._folder(one.name)
-        if is_complete(folder):  # its name tells choices and data; machines may differ
-            run = Run.open(folder)
-        else:
-            run = train_recipe(
-                one.recipe, self.manifest, folder.parent, resume=True, trunk=trunk,
-                allow_leaks=self.allow_leaks,
-            )  # fmt: skip
-        for stored in (self.out / STORES).glob("trunk-*"):
-            shutil.rmtree(stored)  # of use to this training alone
+        run = self._trained(one)
         facts = {
             "way": one.way, "features": one.features, "depth": one.depth, "seed": one.seed,
             "steps": one.steps, "seconds": run.provenance["seconds"], "run": run.name,
@@ -210,6 +204,45 @@ class _Work:
             for target in one.targets
         ]  # fmt: skip
 
+    def _require_whole_stores(self) -> None:
+        """Cut all patches first: where a photo gives none, what was planned would not be true."""
+        plans = self.plan.experiment.plans
+        stores = [self._store(task, plan) for task, plan in plans.items()]
+        for store in (*stores, *map(self._test_store, self.plan.tests)):
+            skipped = store.facts["skipped"]
+            if skipped:
+                raise UsageError(
+                    f"{len(skipped)} photos cannot be cut as the manifest describes them. "
+                    f"{skipped[0]['reason']} Index the photos anew, and begin in another --out."
+                )
+
+    def _trained(self, one: Training) -> Run:
+        """The run of a training, finished before or now."""
+        trunk = self._run(one.trunk) if one.trunk else None
+        folder = self._folder(one.name)
+        if is_complete(folder):  # its name tells choices and data; machines may differ
+            run = Run.open(folder)
+            if trunk is None or run.provenance["trunk"]["hash"] == trunk.hash:
+                return run
+            shutil.rmtree(folder)  # stands on a trunk that is not there any more
+        try:
+            run = self._train_now(one, trunk)
+        except DamagedError as error:
+            if not (folder / "checkpoint").is_dir():
+                raise
+            say(f"{one.label} cannot go on where it was and begins anew: {error}")
+            shutil.rmtree(folder)
+            run = self._train_now(one, trunk)
+        for stored in (self.out / STORES).glob("trunk-*"):
+            shutil.rmtree(stored)  # of use to this training alone
+        return run
+
+    def _train_now(self, one: Training, trunk: Run | None) -> Run:
+        return train_recipe(
+            one.recipe, self.manifest, self.out / "runs", resume=True, trunk=trunk,
+            allow_leaks=self.allow_leaks,
+        )  # fmt: skip
+
     def _grow(self, one: Forest) -> list[dict[str, Any]]:
         source = self._run(one.source)
         alone = next(
@@ -217,8 +250,7 @@ class _Work:
             if t.way == "single" and t.targets == (one.target,) and t.seed == one.seed
         )  # fmt: skip
         target = self._run(alone.name)
-        plan = self.plan.experiment.plans[one.target]
-        store = build_store(plan, self._store_folder(one.target, plan.hash))
+        store = self._store(one.target, self.plan.experiment.plans[one.target])
         trees = self.plan.recipe.trees
         rows = np.random.default_rng(one.seed).permutation(store.rows("train"))
         rows = np.sort(rows[: trees.patches or None])
@@ -244,7 +276,8 @@ class _Work:
         """The record of one answer, from its file where it was given before."""
         path = self._record(name, target)
         found = _given(path)
-        if found and found["run_hash"] == facts["run_hash"]:
+        told = {"target": target, **facts, "seconds": None}
+        if found and {**found, "seconds": None}.items() >= told.items():
             return found
         started = time.monotonic()
         predictions = say_all()
@@ -269,12 +302,11 @@ class _Work:
     def _record(self, name: str, target: str) -> Path:
         return self.out / PREDICTIONS / f"{name}.{target}.json"
 
-    def _store_folder(self, task: str, plan_hash: str) -> Path:
-        return self.out / STORES / f"{task}-{plan_hash[:12]}"
-
     def _test_store(self, task: str) -> PatchStore:
-        plan = self.plan.tests[task]
-        return build_store(plan, self._store_folder(f"{task}-test", plan.hash))
+        return self._store(f"{task}-test", self.plan.tests[task])
+
+    def _store(self, name: str, plan: PatchPlan) -> PatchStore:
+        return build_store(plan, self.out / STORES / f"{name}-{plan.hash[:12]}")
 
 
 def _given(path: Path) -> dict[str, Any] | None:
