@@ -16,6 +16,7 @@ from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import locked, sha256_of
+from phototrace.learning.experiment import train_recipe
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
 from phototrace.study.plan import Forest, Training, plan_study
@@ -383,7 +384,7 @@ def test_the_output_of_an_interrupted_transfer_is_kept(
         seen.append(stored.is_dir())
         return real(*given, **more)
 
-    real = running.train_recipe
+    real = train_recipe
     monkeypatch.setattr(running, "train_recipe", train)
     run_study(tiny, tiny_photos, study)
     assert seen == [True]
