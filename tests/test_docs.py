@@ -12,6 +12,9 @@ import pytest
 from phototrace import cli
 from phototrace.evidence.markdown import filled
 from phototrace.learning.trees import ExtraTrees
+from phototrace.recipes import study_path
+from phototrace.study.recipe import StudyRecipe
+from phototrace.study.reproducing import check
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +59,11 @@ def test_every_table_is_what_the_stored_predictions_give(
     made = tables(load(program))
     assert any(f"<!-- table: {name} -->" in text for name in made)
     assert filled(text, made) == text
+
+
+@pytest.mark.parametrize("study", ["corpus", "simulated-20-5"])
+def test_studies_are_what_their_predictions_give(study: str) -> None:
+    assert check(ROOT / "docs/studies" / study, StudyRecipe.read(study_path(study))) == []
 
 
 def test_readme_names_every_command() -> None:

@@ -25,7 +25,7 @@ PAGE = HERE.parent / "results.md"
 STUDIES = ("corpus", "simulated-20-5")
 KEPT = (
     "study.json", "results.json", "figure-3.svg", "figure-3.csv", "table-2.csv", "table-3.csv",
-    "index.html",
+    "figure-3.png", "index.html",
 )  # fmt: skip
 
 

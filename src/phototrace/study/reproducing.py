@@ -16,6 +16,7 @@ from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import plain
 from phototrace.evidence.wording import shown
 from phototrace.files import write_bytes, write_json
+from phototrace.learning.recipe import validated
 from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
 from phototrace.study.estimating import Estimate, estimate
@@ -129,7 +130,7 @@ def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
         DamagedError: Predictions are missing or have changed, or `results.json` cannot be read.
     """
     results = Results.of(folder)
-    if recipe and results.facts["recipe"] != recipe.model_dump(mode="json", exclude_none=True):
+    if recipe and _recipe_of(results, folder) != recipe:
         raise UsageError(
             f"{folder} holds a study of another recipe ({shown(str(results.facts['study']))}, or "
             "an earlier form of this one). Give that recipe, or another --out."
@@ -151,6 +152,11 @@ def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
             drawn = "" if name.endswith(".csv") else " (or drawn by another matplotlib)"
             found.append(f"{name}: not what the predictions give{drawn}.")
     return found
+
+
+def _recipe_of(results: Results, folder: Path) -> StudyRecipe:
+    """The recipe that a study was done by; choices that came later have their defaults."""
+    return validated(StudyRecipe, results.facts["recipe"], str(folder / LEDGER))
 
 
 def _differences(stored: Any, anew: Any, place: str) -> list[str]:
