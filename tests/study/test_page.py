@@ -13,10 +13,12 @@ import pytest
 
 from phototrace.evidence.intervals import Figure, Trials
 from phototrace.evidence.wording import percent, points
+from phototrace.study.figure import figure_3
 from phototrace.study.findings import Detail, Finding, Verdict
-from phototrace.study.page import cautions, figure_3, figure_csv, page, table_csv
+from phototrace.study.page import cautions, page
 from phototrace.study.paper import ACCURACY, Key
 from phototrace.study.results import Score
+from phototrace.study.tables import figure_csv, table_csv
 
 DEPTHS = ("constr", "conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e{{ 7*7 }}$x^2$\\frac{'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from phototrace.evidence.intervals import Figure, counted
@@ -42,6 +43,12 @@ def span(figure: Figure) -> str:
         f"95 % interval{kind} {percent(interval.low)} to {percent(interval.high)}"
         f" over {counted(interval.clusters, interval.by)}"
     )
+
+
+def lowest_to_highest(counts: Collection[int]) -> str:
+    """Such as "12 to 1,900", or "7" where all are the same."""
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def test_set(figure: Figure) -> str:

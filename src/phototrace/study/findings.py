@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from scipy.stats import page_trend_test
 
 from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials
-from phototrace.evidence.wording import percent, points
+from phototrace.evidence.wording import lowest_to_highest, percent, points
 from phototrace.study.paper import Key
 from phototrace.study.results import RESAMPLES, Answers
 
@@ -323,7 +323,7 @@ def limited(answers: Answers) -> Finding:
         "Where photos are few, a unified extractor beats a network of its own: trees on A+B+C, "
         "then on A+B, then on B, then the network.",
         together(details),
-        f"With {_span(list(photos.values()))} photos a class, trees on A+B+C less a network "
+        f"With {lowest_to_highest(photos.values())} photos a class, trees on A+B+C less a network "
         f"trained on C alone (with {taken}, the better of the two) is {_points(whole)}. In order: "
         + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details[:-1])
         + ".",
@@ -370,11 +370,6 @@ def _range(details: Sequence[Detail]) -> str:
         f"between {_points(low.figure)} ({low.what}) and {_points(high.figure)} ({high.what}); "
         f"{held} of {len(details)} differences are above zero beyond chance"
     )
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _margin(answers: Answers) -> float:

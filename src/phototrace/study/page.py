@@ -14,23 +14,24 @@ from typing import Any
 
 from phototrace.evidence.intervals import counted
 from phototrace.evidence.report import environment, inline
-from phototrace.evidence.wording import kept_apart
+from phototrace.evidence.wording import kept_apart, lowest_to_highest
+from phototrace.photos.dealing import PARTS
 from phototrace.study.figure import figure_3
 from phototrace.study.findings import Finding
 from phototrace.study.paper import Key
 from phototrace.study.results import RESAMPLES, Score
-from phototrace.study.tables import figure_csv, table, table_csv
-
-__all__ = ["figure_3", "figure_csv", "page", "table_csv"]
+from phototrace.study.tables import table
 
 VERDICTS = {"holds": "holds", "does not hold": "fails", "not decided": "open"}
 """Verdict -> its style."""
+NOTES = 3
+"""Notes on the split that the page has before it counts the rest."""
+
 TASKS = {
     "A": "Which manipulation, if any?",
     "B": "Which camera model?",
     "C": "Which camera model, with few photos to learn from?",
 }
-PARTS = ("train", "tune", "test")
 MOST_LISTED = 50
 
 
@@ -113,9 +114,10 @@ def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
         f"task {task}": f"{question} {_count(facts, task)}" for task, question in TASKS.items()
     }  # fmt: skip
     rows["about the photos"] = recipe.get("note", "")
-    rows["kept apart"] = " ".join(
-        [kept_apart(split["by"], len(split.get("test_devices", ()))), *facts["split_notes"]]
-    )
+    notes = facts["split_notes"]
+    more = f"(and {len(notes) - NOTES} more notes of this kind)" if len(notes) > NOTES else ""
+    apart = kept_apart(split["by"], len(split.get("test_devices", ())))
+    rows["kept apart"] = " ".join([apart, *notes[:NOTES], more]).strip()
     rows["share depths"] = ", ".join(facts["depths"])
     rows["repetitions"] = (
         f"{len(seeds)}, with seeds {', '.join(map(str, seeds))}: figures are their mean"
@@ -132,12 +134,8 @@ def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
 
 def _count(facts: Mapping[str, Any], task: str) -> str:
     """Such as "5 classes; 7 photos of each to train, 2 to tune, 3 to test"."""
-    found = []
-    for part in PARTS:
-        counts = facts["photos"][task][part].values()
-        low, high = min(counts), max(counts)
-        found.append(f"{low:,}" if low == high else f"{low:,} to {high:,}")
-    train, tune, test = found
+    photos = facts["photos"][task]
+    train, tune, test = (lowest_to_highest(photos[part].values()) for part in PARTS)
     return (
         f"{len(facts['classes'][task])} classes; photos of each: {train} to train, {tune} to "
         f"tune, {test} to test."

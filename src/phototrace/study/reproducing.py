@@ -20,13 +20,15 @@ from phototrace.learning.recipe import validated
 from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
 from phototrace.study.estimating import Estimate, estimate
+from phototrace.study.figure import figure_3
 from phototrace.study.findings import Finding, findings
-from phototrace.study.page import figure_3, figure_csv, page, table_csv
+from phototrace.study.page import page
 from phototrace.study.paper import Key
 from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import LEDGER, Answers, Score
 from phototrace.study.running import run_study, study_photos
+from phototrace.study.tables import figure_csv, table_csv
 
 RESULTS, PAGE = "results.json", "index.html"
 VERSION = 1

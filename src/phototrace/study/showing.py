@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from phototrace.evidence.wording import shown
+from phototrace.evidence.wording import lowest_to_highest, shown
 from phototrace.photos.dealing import PARTS
 from phototrace.study.counts import classes_of, photos_per_class
 from phototrace.study.estimating import Estimate
 from phototrace.study.plan import StudyPlan
 from phototrace.study.recipe import TASKS
 from phototrace.study.running import clock
+
+LISTED = 8
+"""Notes on the split that the text has before it counts the rest."""
 
 
 def plan_dict(plan: StudyPlan, taken: Estimate) -> dict[str, Any]:
@@ -67,7 +70,9 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
         + ", ".join(f"{parts[part]} {part}" for part in PARTS)
         + f" (split {split.hash[:12]})."
     )
-    yield from (f"  {note}" for note in split.notes)
+    yield from (f"  {note}" for note in split.notes[:LISTED])
+    if len(split.notes) > LISTED:
+        yield f"  and {len(split.notes) - LISTED} more of this kind (--json lists all)"
     for task in TASKS:
         found = plan.experiment.tasks[task]
         patches = _patches(plan, task)
@@ -75,7 +80,8 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
         yield (
             f"{task}: {found.name}, {len(found.classes)} classes; "
             + ", ".join(
-                f"{part} {patches[part]} patches ({_span(photos[part].values())} photos a class)"
+                f"{part} {patches[part]} patches "
+                f"({lowest_to_highest(photos[part].values())} photos a class)"
                 for part in PARTS
             )
             + f"; tests {plan.tests[task].hash[:12]}."
@@ -87,11 +93,6 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
                 f"   missing from these photos: {', '.join(map(shown, plan.missing[task]))}. "
                 "The study goes on without."
             )
-
-
-def _span(counts: Any) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _patches(plan: StudyPlan, task: str) -> dict[str, int]:
