@@ -157,3 +157,18 @@ def test_the_command_exits_1_where_figures_differ(recipe_file: Path, study: Path
 def test_plan_and_check_do_not_go_together(recipe_file: Path) -> None:
     result = CliRunner().invoke(cli.app, ["reproduce", str(recipe_file), "--plan", "--check"])
     assert isinstance(result.exception, UsageError)
+
+
+def test_what_cannot_be_a_studys_folder_or_photos(recipe_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    result = CliRunner().invoke(
+        cli.app, ["reproduce", str(recipe_file), "--out", str(tmp_path / "file")]
+    )
+    assert str(result.exception) == f"{tmp_path / 'file'} is a file. Give a folder with --out."
+    index = tmp_path / "dresden.csv"
+    index.write_text(
+        "filename,position_num,motive_num\nCanon_Ixus70_0_1.JPG,1,1\nCanon_Ixus70_1_2.JPG,1,1\n"
+    )
+    result = CliRunner().invoke(cli.app, ["reproduce", "paper", "--photos", str(index)])
+    assert isinstance(result.exception, UsageError)
+    assert "index of the Dresden database, without photos" in str(result.exception)

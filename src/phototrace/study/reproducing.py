@@ -100,8 +100,6 @@ def reproduce(
     allow_leaks: bool = False,
 ) -> Results:
     """Do what is not done yet of a study, and write its results; see `run_study` for errors."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{shown(str(out))} is a file. Give a folder with --out.")
     run_study(recipe, manifest, out, seeds=seeds, allow_leaks=allow_leaks)
     results = Results.of(out)
     for name, data in files_of(results).items():

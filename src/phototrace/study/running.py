@@ -32,7 +32,9 @@ from phototrace.learning.trees import ExtraTrees
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
+from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
+from phototrace.photos.photo import shown
 from phototrace.progress import say
 from phototrace.study.counts import classes_of, photos_per_class
 from phototrace.study.estimating import Estimate, estimate, free_bytes
@@ -51,13 +53,29 @@ STORES = Path("runs/stores")
 
 
 def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Path) -> Manifest:
-    """The photos of a study: `photos` if given, else what the recipe names or simulates."""
+    """The photos of a study: `photos` if given, else what the recipe names or simulates.
+
+    Raises:
+        UsageError: There are none, `out` is a file, or `photos` is Dresden's index without photos.
+    """
+    require_folder(out)
+    if photos is not None and planned(photos) is not None:
+        raise UsageError(
+            f"{shown(photos)} is the index of the Dresden database, without photos. It serves "
+            "--plan; to train, give the folder of the photos."
+        )
     as_recipe = Recipe.parse({
         "name": recipe.name,
         "photos": recipe.photos.model_dump(exclude_none=True),
         "legs": {"A": recipe.tasks.A.model_dump(exclude_none=True)},
     })  # fmt: skip
     return find_photos(as_recipe, beside, photos, out)
+
+
+def require_folder(out: Path) -> None:
+    """Raise `UsageError` where `out` is something else than a folder."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{shown(out)} is a file. Give a folder with --out.")
 
 
 def run_study(
@@ -82,6 +100,7 @@ def run_study(
             since the study began in `out`, the split leaks, the disk is too small, or another
             study is at work in `out`.
     """
+    require_folder(out)
     with locked(out):
         manifest, left_out = same_photos(manifest, out / PHOTOS)
         plan = plan_study(recipe, manifest, seeds)
