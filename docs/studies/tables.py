@@ -49,6 +49,7 @@ def tables(name: str) -> dict[str, str]:
         f"{name} table 3": _table_3(results),
         f"{name} findings": _findings(results),
         f"{name} facts": _facts(results),
+        f"{name} kept": _kept(results),
     }
 
 
@@ -104,6 +105,22 @@ def _table_3(results: Results) -> str:
     ]
     longer = ("C, as many steps as A+B+C", _cell(results, Key("C", "longer", "C")), "")
     return table(("features", "network", "trees"), [*rows[:3], longer, *rows[3:]])
+
+
+def _kept(results: Results) -> str:
+    """What transfer at fc2 keeps of the accuracy above guessing."""
+    rows = []
+    for target, source, what in (
+        ("A", "B", "manipulation on camera features"),
+        ("B", "A", "camera on manipulation features"),
+    ):
+        guess = 1 / len(results.facts["classes"][target])
+        deepest = results.facts["depths"][-1]
+        keys = (Key(target, "single", target), Key(target, "transfer", source, deepest))
+        single, transfer = (results.scores[key].accuracy.value for key in keys)
+        kept = (transfer - guess) / (single - guess)
+        rows.append((what, *(percent(share) for share in (guess, single, transfer, kept))))
+    return table(("", "guessing, %", "single task, %", "transfer at fc2, %", "kept, %"), rows)
 
 
 def _points(figure: Figure) -> str:
