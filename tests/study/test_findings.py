@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from phototrace.evidence.intervals import Figure, Interval
 from phototrace.study import findings as module
 from phototrace.study.findings import Finding, findings
 from phototrace.study.paper import ACCURACY, Key
@@ -126,3 +127,18 @@ def test_claims_and_verdicts_are_whole(answers_of: Make) -> None:
         assert finding.sentence.endswith(".")
         assert finding.details
         assert finding.verdict in module.Verdict.__args__  # type: ignore[attr-defined]
+
+
+def test_one_of_many_parts_fails_only_plainly() -> None:
+    """Just below zero is a failure of one claim, and chance among six."""
+
+    def figure(low: float, value: float, high: float) -> Figure:
+        interval = Interval("photo", 40, low, high, "bootstrap over photos", "")
+        return Figure(value, 100, 40, 1, 1, (interval,))
+
+    just_below = figure(-0.04, -0.0205, -0.001)
+    assert module.side(just_below) == "does not hold"
+    assert module.side(just_below, parts=6) == "not decided"
+    assert module.side(figure(-0.4, -0.3, -0.2), parts=6) == "does not hold"
+    assert module.side(figure(0.001, 0.0205, 0.04), parts=6) == "holds"
+    assert module.side(just_below, -0.05, parts=6) == "holds"
