@@ -73,8 +73,7 @@ def single_epochs(base: Recipe, manifest: Manifest) -> dict[str, int]:
     """Epochs of each leg alone that give it about as many steps as the hybrid training."""
     plans = prepare(base, manifest).plans
     steps = {
-        leg: -(-int(plan.count("train").sum()) // base.legs[leg].batch_size)
-        for leg, plan in plans.items()
+        leg: -(-plan.total("train") // base.legs[leg].batch_size) for leg, plan in plans.items()
     }
     total = max(steps.values()) * base.training.epochs
     return {leg: max(1, round(total / count)) for leg, count in steps.items()}

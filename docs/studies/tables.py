@@ -16,9 +16,11 @@ from pathlib import Path
 
 from phototrace.evidence.intervals import Figure
 from phototrace.evidence.markdown import fill_page, percent_and_interval, table
-from phototrace.evidence.wording import percent, points
+from phototrace.evidence.wording import lowest_to_highest, percent, points
 from phototrace.study.paper import Key
 from phototrace.study.reproducing import Results
+from phototrace.study.tables import figure_keys
+from phototrace.study.tables import table as paper_table
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
@@ -45,8 +47,8 @@ def tables(name: str) -> dict[str, str]:
     results = Results.of(HERE / name)
     return {
         f"{name} depths": _depths(results),
-        f"{name} table 2": _table_2(results),
-        f"{name} table 3": _table_3(results),
+        f"{name} table 2": _paper_table(results, 2),
+        f"{name} table 3": _paper_table(results, 3),
         f"{name} findings": _findings(results),
         f"{name} facts": _facts(results),
         f"{name} kept": _kept(results),
@@ -63,48 +65,23 @@ def _cell(results: Results, key: Key) -> str:
 
 def _depths(results: Results) -> str:
     head = ("share depth", "manipulation: transfer", "multitask", "camera: transfer", "multitask")
+    depths = results.facts["depths"]
+    lines = [figure_keys(t, way, depths) for t in "AB" for way in ("transfer", "multitask")]
     rows = [
-        (
-            depth,
-            *(
-                _cell(results, Key(target, way, features, depth))
-                for target, source in (("A", "B"), ("B", "A"))
-                for way, features in (("transfer", source), ("multitask", "A+B"))
-            ),
-        )
-        for depth in results.facts["depths"]
+        (depth, *(_cell(results, key) for key in keys))
+        for depth, *keys in zip(depths, *lines, strict=True)
     ]
     alone = [_cell(results, Key(target, "single", target)) for target in "AB"]
     return table(head, [("single task", alone[0], alone[0], alone[1], alone[1]), *rows])
 
 
-def _table_2(results: Results) -> str:
-    deepest = results.facts["depths"][-1]
-    head = ("features", "manipulation: network", "trees", "camera: network", "trees")
-    rows = []
-    for features in ("A", "B", "A+B"):
-        cells = []
-        for target in "AB":
-            way = {target: "single", "A+B": "multitask"}.get(features, "transfer")
-            depth = "" if way == "single" else deepest
-            cells += [Key(target, way, features, depth), Key(target, "trees", features)]
-        rows.append((features, *(_cell(results, key) for key in cells)))
-    return table(head, rows)
-
-
-def _table_3(results: Results) -> str:
-    deepest = results.facts["depths"][-1]
-    networks = {"C": Key("C", "single", "C"), "A+B+C": Key("C", "multitask", "A+B+C", deepest)}
+def _paper_table(results: Results, number: int) -> str:
+    """Table 2 or 3 in the paper's layout."""
+    laid = paper_table(results.scores, number)
     rows = [
-        (
-            features,
-            _cell(results, networks[features]) if features in networks else "",
-            _cell(results, Key("C", "trees", features)),
-        )
-        for features in ("A", "B", "C", "A+B", "A+B+C")
+        (row.name, *(_cell(results, key) if key else "" for key in row.cells)) for row in laid.rows
     ]
-    longer = ("C, as many steps as A+B+C", _cell(results, Key("C", "longer", "C")), "")
-    return table(("features", "network", "trees"), [*rows[:3], longer, *rows[3:]])
+    return table(("features", *laid.columns), rows)
 
 
 def _kept(results: Results) -> str:
@@ -149,7 +126,7 @@ def _facts(results: Results) -> str:
     rows = []
     for task in "ABC":
         counts = [photos[task][part].values() for part in ("train", "tune", "test")]
-        spans = [f"{min(c)}" if min(c) == max(c) else f"{min(c)} to {max(c)}" for c in counts]
+        spans = [lowest_to_highest(count) for count in counts]
         score = results.scores[Key(task, "single", task)]
         tested = score.accuracy.patches
         rows.append(

@@ -64,6 +64,7 @@ PHOTOS, PATCHES = 40, 10
 DEPTHS = ("constr", "conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
 
 
+@pytest.fixture(scope="session")
 def cells() -> list[Key]:
     """All cells of a study with MISLnet."""
     found = [Key("A", "single", "A"), Key("B", "single", "B"), Key("C", "single", "C")]
@@ -77,11 +78,11 @@ def cells() -> list[Key]:
 
 
 @pytest.fixture(scope="session")
-def answers_of() -> Callable[[Mapping[Key, float]], Answers]:
+def answers_of(cells: list[Key]) -> Callable[[Mapping[Key, float]], Answers]:
     """Answers in which every cell is right as often as asked for, 0.8 where it is not."""
 
     def make(accuracy: Mapping[Key, float]) -> Answers:
-        found = {key: [_predictions(key, accuracy.get(key, 0.8))] for key in cells()}
+        found = {key: [_predictions(key, accuracy.get(key, 0.8))] for key in cells}
         records = {
             key: [{"retrained": 10, "patches": 100, "steps": 5, "seconds": 1.5}] for key in found
         }

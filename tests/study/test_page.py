@@ -44,16 +44,6 @@ def figure(rate: float, seed: int = 0, *, photos: int = 40, signed: bool = False
     ).figure(signed=signed)
 
 
-def all_keys() -> list[Key]:
-    keys = [Key(task, "single", task) for task in "ABC"] + [Key("C", "longer", "C")]
-    for depth in DEPTHS:
-        keys += [Key("A", "transfer", "B", depth), Key("B", "transfer", "A", depth)]
-        keys += [Key(task, "multitask", "A+B", depth) for task in "AB"]
-    keys += [Key(task, "multitask", "A+B+C", "fc2") for task in "ABC"]
-    keys += [Key(task, "trees", of) for task in "AB" for of in ("A", "B", "A+B")]
-    return [*keys, *(Key("C", "trees", of) for of in ("A", "B", "C", "A+B", "A+B+C"))]
-
-
 def score(number: int, key: Key) -> Score:
     depth = DEPTHS.index(key.depth) if key.depth else 3
     falls = {"A": 0.01, "B": 0.07, "C": 0.03}[key.target] if key.way == "transfer" else 0.005
@@ -72,8 +62,8 @@ def score(number: int, key: Key) -> Score:
 
 
 @pytest.fixture
-def scores() -> dict[Key, Score]:
-    return {key: score(number, key) for number, key in enumerate(sorted(all_keys()), start=1)}
+def scores(cells: list[Key]) -> dict[Key, Score]:
+    return {key: score(number, key) for number, key in enumerate(sorted(cells), start=1)}
 
 
 @pytest.fixture
@@ -301,7 +291,7 @@ def test_the_page_shows_tables_trainings_and_what_was_studied(
     scores: dict[Key, Score], findings: tuple[Finding, ...], facts: dict[str, Any]
 ) -> None:
     text = Read(page(scores, findings, facts)).text
-    for key in all_keys():
+    for key in sorted(scores):
         figure = scores[key].accuracy
         assert f"{percent(figure.value)} {percent(figure.low)} to {percent(figure.high)}" in text
     one = scores[Key("B", "transfer", "A", "conv1")]

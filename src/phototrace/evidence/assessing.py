@@ -17,7 +17,7 @@ from phototrace.evidence.comparison import Comparison, compare
 from phototrace.evidence.evaluation import Evaluation, evaluate
 from phototrace.evidence.report import Evaluated, NextStep, write_report
 from phototrace.evidence.testing import Tested, predict_photos, title
-from phototrace.evidence.wording import headline, kept_apart, verdict
+from phototrace.evidence.wording import headline, kept_apart, saved_anew, verdict
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
@@ -186,8 +186,5 @@ def _cautions(run: Run, evaluation: Evaluation) -> list[str]:
     if run.recipe.photos.simulated is not None:
         cautions.append("Simulated photos: an illustration of the method, not evidence.")
     if run.recipe.photos.recompress is not None:
-        cautions.append(
-            f"Every photo was saved anew at quality {run.recipe.photos.recompress} before it was "
-            "cut. Traces of its first compression can remain."
-        )
+        cautions.append(saved_anew(run.recipe.photos.recompress))
     return cautions

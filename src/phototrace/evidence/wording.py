@@ -45,6 +45,14 @@ def span(figure: Figure) -> str:
     )
 
 
+def saved_anew(quality: int) -> str:
+    """What to keep in mind where every photo was saved at one JPEG quality before it was cut."""
+    return (
+        f"Every photo was saved anew at quality {quality} before it was cut. Traces of its first "
+        "compression can remain."
+    )
+
+
 def lowest_to_highest(counts: Collection[int]) -> str:
     """Such as "12 to 1,900", or "7" where all are the same."""
     low, high = min(counts), max(counts)

@@ -116,9 +116,9 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
             plans[name] = plan_patches(own, split, settings, parts=TAUGHT)
         except UsageError as error:
             raise UsageError(f"Leg {name!r}: {error}") from None
-        _require_a_batch(name, _training_patches(plans[name]), leg.batch_size)
+        _require_a_batch(name, plans[name].total("train"), leg.batch_size)
         notes += _untested(name, tasks[name], own, split)
-    patches = {name: _training_patches(plan) for name, plan in plans.items()}
+    patches = {name: plan.total("train") for name, plan in plans.items()}
     notes += _repeated(patches, {name: leg.batch_size for name, leg in recipe.legs.items()})
     return Experiment(recipe, chosen, split, tasks, plans, tuple(notes))
 
@@ -143,10 +143,6 @@ def with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Man
             f"None of the photos is left by the recipe's {where}. Loosen 'where' or 'min_photos'."
         )
     return replace(chosen, photos=kept)
-
-
-def _training_patches(plan: PatchPlan) -> int:
-    return int(plan.count("train").sum())
 
 
 def _require_a_batch(name: str, patches: int, batch_size: int) -> None:

@@ -129,6 +129,10 @@ class PatchPlan:
         labels = self.label[self.part == PARTS.index(part)]
         return np.bincount(labels, minlength=len(self.settings.classes))
 
+    def total(self, part: str) -> int:
+        """Patches in a part, all classes together."""
+        return int(np.count_nonzero(self.part == PARTS.index(part)))
+
 
 Block = tuple[int, int, int, int, int, int]
 """Photo index, row, column, label, editing, part."""

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from phototrace.patches.plan import label_of
 from phototrace.photos.dealing import PARTS
 from phototrace.study.plan import StudyPlan
 from phototrace.study.recipe import TASKS
 
 
-def classes_of(plan: StudyPlan) -> dict[str, tuple[str, ...]]:
-    """Task -> its ordered classes."""
-    return {task: plan.experiment.tasks[task].classes for task in TASKS}
+def plan_facts(plan: StudyPlan) -> dict[str, Any]:
+    """What a plan says of photos, split and classes, as plain values."""
+    experiment = plan.experiment
+    return {
+        "study": plan.recipe.name,
+        "plan": plan.hash,
+        "seeds": list(plan.seeds),
+        "classes": {task: list(experiment.tasks[task].classes) for task in TASKS},
+        "missing": {task: list(names) for task, names in plan.missing.items()},
+        "photos": {t: {p: photos_per_class(plan, t, p) for p in PARTS} for t in TASKS},
+        "manifest": experiment.manifest.hash,
+        "split": experiment.split.hash,
+        "split_notes": list(experiment.split.notes),
+        "tests": {task: found.hash for task, found in plan.tests.items()},
+    }
 
 
 def photos_per_class(plan: StudyPlan, task: str, part: str) -> dict[str, int]:

@@ -63,7 +63,7 @@ def estimate(plan: StudyPlan) -> Estimate:
     for forest in plan.forests:
         rows = _rows(plan, forest.target)
         nodes = plan.recipe.trees.number * 2.0 * rows
-        features = int(plan.experiment.plans[forest.target].count("train").sum())
+        features = plan.experiment.plans[forest.target].total("train")
         grow = nodes * SECONDS_PER_NODE * 14 / (torch.get_num_threads() or 1)
         seconds[forest.name] = (features + len(plan.tests[forest.target])) * speed.forward + grow
     return Estimate(seconds, _bytes(plan, speed.trunk_floats))
@@ -158,7 +158,7 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _rows(plan: StudyPlan, target: str) -> int:
-    rows = int(plan.experiment.plans[target].count("train").sum())
+    rows = plan.experiment.plans[target].total("train")
     return min(rows, plan.recipe.trees.patches or rows)
 
 

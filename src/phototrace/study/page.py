@@ -14,7 +14,7 @@ from typing import Any
 
 from phototrace.evidence.intervals import counted
 from phototrace.evidence.report import environment, inline
-from phototrace.evidence.wording import kept_apart, lowest_to_highest
+from phototrace.evidence.wording import kept_apart, lowest_to_highest, saved_anew
 from phototrace.photos.dealing import PARTS
 from phototrace.study.figure import figure_3
 from phototrace.study.findings import Finding
@@ -70,10 +70,7 @@ def cautions(scores: Mapping[Key, Score], facts: Mapping[str, Any]) -> list[str]
     if recipe["photos"].get("simulated"):
         found.append("The photos are simulated. Real cameras differ from each other in other ways.")
     if recipe["photos"].get("recompress"):
-        found.append(
-            f"Every photo was saved anew at quality {recipe['photos']['recompress']} before it was "
-            "cut. Traces of its first compression can remain."
-        )
+        found.append(saved_anew(recipe["photos"]["recompress"]))
     if recipe["split"]["by"] == "photo":
         found.append(
             "Training and test share devices and scenes. Camera, scene and quantisation table are "

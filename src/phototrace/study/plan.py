@@ -291,7 +291,7 @@ class _Maker:
         if way == "transfer":
             training = self.recipe.transfer.model_dump(exclude_none=True)
             legs[targets[0]]["batch_size"] = training.pop("batch_size")
-        patches = {task: int(self.experiment.plans[task].count("train").sum()) for task in targets}
+        patches = {task: self.experiment.plans[task].total("train") for task in targets}
         if len(targets) == len(TASKS):
             legs["C"]["batch_size"] = self._small_batch(patches)
         _require_batches(patches, legs)
@@ -328,7 +328,7 @@ class _Maker:
         return max(self._own_steps("A"), self._own_steps("B")) / self._own_steps(targets[0])
 
     def _own_steps(self, task: str) -> int:
-        patches = int(self.experiment.plans[task].count("train").sum())
+        patches = self.experiment.plans[task].total("train")
         return -(-patches // self.base.legs[task].batch_size)
 
     def _small_batch(self, patches: Mapping[str, int]) -> int:

@@ -36,7 +36,7 @@ from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import shown
 from phototrace.progress import say
-from phototrace.study.counts import classes_of, photos_per_class
+from phototrace.study.counts import plan_facts
 from phototrace.study.estimating import Estimate, estimate, free_bytes
 from phototrace.study.photos import same_photos
 from phototrace.study.plan import (
@@ -45,7 +45,7 @@ from phototrace.study.plan import (
     Training,
     plan_study,
 )
-from phototrace.study.recipe import TASKS, StudyRecipe
+from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import LEDGER, VERSION
 
 PREDICTIONS, PHOTOS, LEAKS = "predictions", "photos.parquet", "leaks.json"
@@ -150,25 +150,12 @@ def _facts(
     plan: StudyPlan, left_out: Sequence[Mapping[str, str]], leaks: Sequence[str]
 ) -> dict[str, Any]:
     """What results need to know of a plan, as plain values."""
-    experiment, recipe = plan.experiment, plan.recipe
     return {
-        "study": recipe.name,
-        "plan": plan.hash,
-        "recipe": recipe.model_dump(mode="json", exclude_none=True),
-        "seeds": list(plan.seeds),
+        **plan_facts(plan),
+        "recipe": plan.recipe.model_dump(mode="json", exclude_none=True),
         "depths": list(plan.depths),
-        "classes": {task: list(names) for task, names in classes_of(plan).items()},
-        "missing": {task: list(names) for task, names in plan.missing.items()},
-        "photos": {
-            task: {part: photos_per_class(plan, task, part) for part in ("train", "tune", "test")}
-            for task in TASKS
-        },
         "photos_left_out": [dict(one) for one in left_out],
         "leaks": list(leaks),
-        "manifest": experiment.manifest.hash,
-        "split": experiment.split.hash,
-        "split_notes": list(experiment.split.notes),
-        "tests": {task: found.hash for task, found in plan.tests.items()},
         "machine": machine(),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from phototrace.evidence.wording import lowest_to_highest, shown
 from phototrace.photos.dealing import PARTS
-from phototrace.study.counts import classes_of, photos_per_class
+from phototrace.study.counts import photos_per_class, plan_facts
 from phototrace.study.estimating import Estimate
 from phototrace.study.plan import StudyPlan
 from phototrace.study.recipe import TASKS
@@ -20,21 +20,12 @@ LISTED = 8
 
 def plan_dict(plan: StudyPlan, taken: Estimate) -> dict[str, Any]:
     """The plan as plain values for JSON."""
-    experiment = plan.experiment
+    split = plan.experiment.split
     return {
-        "study": plan.recipe.name,
-        "plan": plan.hash,
-        "manifest": experiment.manifest.hash,
-        "split": experiment.split.hash,
-        "split_by": experiment.split.by,
-        "split_notes": list(experiment.split.notes),
-        "parts": dict(Counter(experiment.split.part.values())),
-        "tests": {task: found.hash for task, found in plan.tests.items()},
-        "classes": {task: list(names) for task, names in classes_of(plan).items()},
-        "missing": {task: list(names) for task, names in plan.missing.items()},
-        "photos": {t: {p: photos_per_class(plan, t, p) for p in PARTS} for t in TASKS},
+        **plan_facts(plan),
+        "split_by": split.by,
+        "parts": dict(Counter(split.part.values())),
         "patches": {task: _patches(plan, task) for task in TASKS},
-        "seeds": list(plan.seeds),
         "trainings": [
             {
                 "name": one.name, "label": one.label, "way": one.way, "features": one.features,
@@ -97,7 +88,7 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
 
 def _patches(plan: StudyPlan, task: str) -> dict[str, int]:
     made = plan.experiment.plans[task]
-    counts = {part: int(made.count(part).sum()) for part in ("train", "tune")}
+    counts = {part: made.total(part) for part in ("train", "tune")}
     return {**counts, "test": len(plan.tests[task])}
 
 
