@@ -16,7 +16,9 @@ from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import locked, sha256_of
+from phototrace.learning import experiment
 from phototrace.learning.experiment import train_recipe
+from phototrace.learning.run import machine
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
 from phototrace.study.plan import Forest, Training, plan_study
@@ -361,8 +363,15 @@ def test_what_cannot_go_on_begins_anew(
 
 
 def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
-    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest
+    study: Path,
+    done: Path,
+    tiny: StudyRecipe,
+    tiny_photos: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On another machine, so that the trunk's hash differs however long its training took."""
+    elsewhere = {**machine(), "processor": "another"}
+    monkeypatch.setattr(experiment, "machine", lambda: elsewhere)
     (folder,) = study.glob("runs/A-[0-9a-f]*")
     before = runs(study)
     shutil.rmtree(folder)
