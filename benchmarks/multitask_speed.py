@@ -23,7 +23,7 @@ from literal import Batch, LiteralNetworks
 from phototrace.learning import training
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import Network, build_network, mislnet
-from phototrace.learning.optimizing import make_optimizer
+from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
 
 CLASSES = {"a": 6, "b": 20}

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from phototrace.evidence.assessing import assess
-from phototrace.evidence.wording import headline, verdict
+from phototrace.evidence.formatting import headline, verdict
 from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.recipe import Recipe
 
@@ -35,7 +35,7 @@ def recipe(preset: str, optimizer: str, epochs: int) -> Recipe:
         "name": f"{optimizer}-{preset}",
         "seed": 1,
         "photos": {"simulated": PHOTOS},
-        "split": {"by": "scene", "tune": 0.15, "test": 0.25},
+        "split": {"by": "scene", "validation": 0.15, "test": 0.25},
         "network": {"patch_size": 64, "preset": preset},
         "legs": {"manipulation": {"task": "manipulation", "editing": ["block", "region"]}},
         "training": {

@@ -17,12 +17,12 @@ from statistics import mean, median
 
 import cv2
 
-from phototrace.photos.simulation.cameras import CAMERAS
-from phototrace.photos.simulation.encoding import encode
-from phototrace.photos.simulation.randomness import stream
-from phototrace.photos.simulation.scenes import make_scene
-from phototrace.photos.simulation.sensor import make_device
-from phototrace.photos.simulation.shooting import sensor_size, shoot
+from phototrace.simulation.cameras import CAMERAS
+from phototrace.simulation.encoding import encode
+from phototrace.simulation.randomness import stream
+from phototrace.simulation.scenes import make_scene
+from phototrace.simulation.sensor import make_device
+from phototrace.simulation.shooting import sensor_size, shoot
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def bare(plan: PatchPlan) -> int:
 
 def plan_of(manifest: Manifest, size: int, patches: int) -> PatchPlan:
     """A plan of about so many patches, in one part for the most."""
-    split = make_split(manifest, "photo", 0, tune=0.01, test=0.01)
+    split = make_split(manifest, "photo", 0, validation=0.01, test=0.01)
     everything = replace(split, part=dict.fromkeys(split.part, "train"))
     settings = PatchSettings(
         tuple(MANIPULATIONS), MANIPULATION, size, blocks="random", editing=("block", "region"),
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--gigabytes", type=float, nargs="*", default=[2, 8])
     asked = parser.parse_args()
-    manifest = Manifest.read(asked.photos)
+    manifest = Manifest.load(asked.photos)
     speed(manifest, asked.size)
     for gigabytes in asked.gigabytes:
         memory(manifest, asked.size, gigabytes)

@@ -26,13 +26,13 @@ from phototrace.learning import training
 from phototrace.learning.batches import Leg, batches
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import Network, build_network, mislnet
-from phototrace.learning.optimizing import make_optimizer
+from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
 from phototrace.patches.building import build_store
 from phototrace.patches.manipulations import MANIPULATIONS
 from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
-from phototrace.photos.corpora.simulated import model_names, simulate
 from phototrace.photos.splits import make_split
+from phototrace.simulation.collection import model_names, simulate
 
 
 def forward_flops(network: Network, size: int) -> int:

@@ -28,8 +28,8 @@ from phototrace.patches.building import build_store
 from phototrace.patches.manipulations import MANIPULATIONS
 from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
 from phototrace.patches.store import PatchStore
-from phototrace.photos.corpora.simulated import simulate
 from phototrace.photos.splits import make_split
+from phototrace.simulation.collection import simulate
 
 BATCH = 100
 

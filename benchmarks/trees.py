@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
 
-from phototrace.learning.classifiers import read_classifier, store_classifier
+from phototrace.learning.classifiers import load_classifier, save_classifier
 from phototrace.learning.trees import ExtraTrees
 
 CLASSES, WIDTH, HIDDEN, NEW, WHOLE = 20, 200, 32, 10_000, 800
@@ -65,10 +65,10 @@ def measure(n: int, trees: int, beside: int) -> None:
               f"in {seconds * WHOLE / trees / 60:.0f} min")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "classifier.safetensors"
-        facts = store_classifier(classifier, path)
+        facts = save_classifier(classifier, path)
         size = path.stat().st_size
         started = time.perf_counter()
-        loaded = read_classifier(path, facts)
+        loaded = load_classifier(path, facts)
     print(f"  file {size / 1e6:.1f} MB, {size / forest.nodes:.2f} bytes a node; read and checked "
           f"in {time.perf_counter() - started:.1f} s")  # fmt: skip
     started = time.perf_counter()

@@ -18,7 +18,7 @@ from phototrace.photos.manifest import Manifest
 RECIPE = """
 name = "small"
 [split]
-tune = 0.15
+validation = 0.15
 test = 0.25
 [network]
 patch_size = 64
@@ -124,7 +124,7 @@ def test_a_transfer_and_a_hybrid_from_the_command_line(
     capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path
 ) -> None:
     manifest = photos.root / "hybrid.csv"
-    photos.write(manifest)
+    photos.save(manifest)
     text = RECIPE.format(task="manipulation")
     legs = text.split("[legs")[1].split("[training]")[0].replace("manipulation", "camera")
     depth = text.replace("patch_size", 'share_depth = "fc2"\npatch_size')
@@ -140,7 +140,9 @@ def test_a_transfer_and_a_hybrid_from_the_command_line(
 
     status, out, err = train("hybrid")
     assert status == 0, err
-    assert re.search(r"hybrid: [\d.]+% \(manipulation\), [\d.]+% \(camera\) of the tune part", out)
+    assert re.search(
+        r"hybrid: [\d.]+% \(manipulation\), [\d.]+% \(camera\) of the validation part", out
+    )
     status, out, _ = phototrace(capsys, "evaluate", tmp_path / "runs/hybrid", manifest, "--json")
     assert status == 0
     assert [e["run"] for e in json.loads(out)["evaluations"]] == [
@@ -247,7 +249,7 @@ def test_a_full_disk_is_a_sentence(
 def test_interrupting_a_training_leaves_nothing_half_written(
     photos: Manifest, tmp_path: Path
 ) -> None:
-    photos.write(photos.root / "interrupted.csv")
+    photos.save(photos.root / "interrupted.csv")
     (tmp_path / "r.toml").write_text(
         RECIPE.format(task="manipulation").replace("epochs = 1", "epochs = 500")
     )

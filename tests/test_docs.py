@@ -33,21 +33,21 @@ def load(path: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("page", "program", "tables"),
     [
-        ("results.md", "docs/results/tables.py", lambda program: program.tables()),
+        ("results.md", "results/real/tables.py", lambda program: program.tables()),
         (
             "results.md",
-            "docs/studies/tables.py",
+            "results/studies/tables.py",
             lambda program: program.tables("corpus") | program.tables("simulated-20-5"),
         ),
-        ("simulator.md", "docs/simulator/teach.py", lambda program: program.real_tables()),
+        ("simulator.md", "results/simulator/teach.py", lambda program: program.real_tables()),
         (
             "mechanisms.md",
-            "docs/mechanisms/mechanisms.py",
+            "results/mechanisms/mechanisms.py",
             lambda program: program.tables("real") | program.tables("simulated"),
         ),
         (
             "mechanisms.md",
-            "docs/mechanisms/normalisation.py",
+            "results/mechanisms/normalisation.py",
             lambda program: program.tables("real"),
         ),
     ],
@@ -63,7 +63,7 @@ def test_every_table_is_what_the_stored_predictions_give(
 
 @pytest.mark.parametrize("study", ["corpus", "simulated-20-5"])
 def test_studies_are_what_their_predictions_give(study: str) -> None:
-    assert check(ROOT / "docs/studies" / study, StudyRecipe.read(study_path(study))) == []
+    assert check(ROOT / "results/studies" / study, StudyRecipe.load(study_path(study))) == []
 
 
 def test_readme_names_every_command() -> None:
@@ -92,5 +92,5 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_simulators_page_shows_the_measured_table() -> None:
-    table = (ROOT / "docs/simulator/statistics.md").read_text(encoding="utf-8")
+    table = (ROOT / "results/simulator/statistics.md").read_text(encoding="utf-8")
     assert table in (ROOT / "docs/simulator.md").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from phototrace.learning.run import Run
     from phototrace.patches.building import build_store
     from phototrace.patches.store import PatchStore
-    from phototrace.photos.corpora.simulated import simulate
     from phototrace.photos.indexing import index
     from phototrace.photos.manifest import Manifest
     from phototrace.photos.photo import read_photo
     from phototrace.photos.splits import make_split
+    from phototrace.simulation.collection import simulate
     from phototrace.study.recipe import StudyRecipe
     from phototrace.study.reproducing import reproduce
 
@@ -38,7 +38,7 @@ _PLACES = {
     "make_split": "photos.splits",
     "read_photo": "photos.photo",
     "reproduce": "study.reproducing",
-    "simulate": "photos.corpora.simulated",
+    "simulate": "simulation.collection",
     "train_recipe": "learning.experiment",
 }
 

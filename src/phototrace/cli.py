@@ -144,9 +144,13 @@ def audit(
         manifest = read_photos(Path(source))
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder that holds some.")
-        hand_made = any(r.extra.get("part") in ("train", "tune", "test") for r in manifest.photos)
+        hand_made = any(
+            r.extra.get("part") in ("train", "validation", "test") for r in manifest.photos
+        )
         if by and not hand_made:
-            raise UsageError("--by needs a manifest whose column 'part' says train, tune or test.")
+            raise UsageError(
+                "--by needs a manifest whose column 'part' says train, validation or test."
+            )
         split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
         of_trunk = []
     else:
@@ -154,14 +158,14 @@ def audit(
         from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.recipe import Recipe
         from phototrace.learning.run import Run
-        from phototrace.learning.transfer import open_trunk
+        from phototrace.learning.transfer import load_trunk
         from phototrace.recipes import recipe_path
 
         if by:
             raise UsageError("--by goes with a manifest; a recipe says itself how it splits.")
         path = recipe_path(source)
-        recipe = Recipe.read(path)
-        taught = Run.open(trunk) if trunk else open_trunk(recipe, path.parent)
+        recipe = Recipe.load(path)
+        taught = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
         experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
         manifest, split = experiment.manifest, experiment.split
         devices = recipe.split.test_devices
@@ -206,12 +210,12 @@ def train(
     from phototrace.learning.experiment import find_photos, train_recipe
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
-    from phototrace.learning.transfer import open_trunk
+    from phototrace.learning.transfer import load_trunk
     from phototrace.recipes import recipe_path
 
     path = recipe_path(recipe)
-    read = Recipe.read(path)
-    source = Run.open(trunk) if trunk else open_trunk(read, path.parent)
+    read = Recipe.load(path)
+    source = Run.load(trunk) if trunk else load_trunk(read, path.parent)
     run = train_recipe(
         read, find_photos(read, path.parent, photos, out), out,
         resume=resume, allow_leaks=allow_leaks, trunk=source,
@@ -223,9 +227,9 @@ def train(
         "notes": run.provenance.get("notes", []),
     }  # fmt: skip
     skipped = [s for each in run.provenance["skipped"].values() for s in each]
-    right = [f"{row.get('tune_accuracy', 0):.1%} ({leg})" for leg, row in last.items()]
+    right = [f"{row.get('validation_accuracy', 0):.1%} ({leg})" for leg, row in last.items()]
     _print(facts, as_json, lambda: (
-        f"{run.folder}: {', '.join(right)} of the tune part's patches right "
+        f"{run.folder}: {', '.join(right)} of the validation part's patches right "
         f"after {rows[-1]['epoch']} epochs. Next: phototrace evaluate {run.folder} MANIFEST"
     ))  # fmt: skip
     _list("could not be read", skipped)
@@ -253,9 +257,9 @@ def evaluate(
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
     folders, photos = [Path(name) for name in runs[:-1]], Path(runs[-1])
-    opened = [Run.open(folder) for folder in folders]
+    opened = [Run.load(folder) for folder in folders]
     found = index_photos(photos) if photos.is_dir() else None
-    manifest = found.manifest if found else Manifest.read(photos)
+    manifest = found.manifest if found else Manifest.load(photos)
     result = assess(opened, manifest, out or folders[0] / "evaluation")
     broken = [*(vars(p) for p in (found.broken if found else ())), *result.unreadable()]
     _print({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
@@ -295,7 +299,7 @@ def reproduce(
     from phototrace.study.running import study_photos
 
     path = study_path(recipe)
-    read = StudyRecipe.read(path)
+    read = StudyRecipe.load(path)
     out = out or Path("studies") / read.name
     if plan and check:
         raise UsageError("--plan says what would run, --check what has run: give one of them.")
@@ -308,7 +312,7 @@ def reproduce(
         _list("differ", [{"text": text} for text in wrong])
         raise typer.Exit(1 if wrong else 0)
     if plan:
-        from phototrace.study.showing import plan_dict, plan_text
+        from phototrace.study.plan_report import plan_dict, plan_text
 
         made, taken = reproducing.plan(read, path.parent, photos, out, seeds)
         _print(plan_dict(made, taken), as_json, lambda: plan_text(made, taken))

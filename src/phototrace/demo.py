@@ -26,7 +26,7 @@ def run_demo(out: Path) -> Path:
     What is finished in `out` is not done again, and what was interrupted goes on.
     """
     started = time.monotonic()
-    recipe = StudyRecipe.read(study_path("demo"))
+    recipe = StudyRecipe.load(study_path("demo"))
     print("1. Photos of simulated cameras", flush=True)
     manifest = study_photos(recipe, Path(), None, out)
     cameras = {r.camera for r in manifest.photos}

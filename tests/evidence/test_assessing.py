@@ -9,8 +9,8 @@ import torch
 from phototrace.errors import UsageError
 from phototrace.evidence.assessing import Assessment, assess
 from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.inference import detect_photos, predict_photos
 from phototrace.evidence.predictions import Predictions
-from phototrace.evidence.testing import detect_photos, predict_photos
 from phototrace.learning.detector import Detector
 from phototrace.learning.experiment import train_recipe
 from phototrace.learning.features import FeatureExtractor
@@ -25,7 +25,7 @@ from phototrace.photos.photo import read_pixels
 def _recipe(name: str, task: str, **split: object) -> Recipe:
     return Recipe.parse({
         "name": name,
-        "split": {"by": "photo", "tune": 0.15, "test": 0.25, **split},
+        "split": {"by": "photo", "validation": 0.15, "test": 0.25, **split},
         "network": {"patch_size": 64},
         "legs": {"leg": {"task": task, "batch_size": 16, "blocks": "random"}},
         "training": {"epochs": 1, "optimizer": "adamw", "precision": "float32"},
@@ -208,7 +208,7 @@ def test_a_detector_is_tested_on_the_patches_that_test_its_leg(
 ) -> None:
     target, source = runs
     (folder,) = (target.folder.parent / "stores").glob("leg-*")
-    store = PatchStore.open(folder)
+    store = PatchStore.load(folder)
     rows = store.rows("train")
     extractor = FeatureExtractor(source)
     detector = Detector(extractor, ExtraTrees(n_estimators=10, random_state=0))

@@ -7,8 +7,8 @@ import pytest
 
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import compare, excludes_zero
+from phototrace.evidence.formatting import verdict
 from phototrace.evidence.predictions import FLAGS, NUMBERS, TEXTS, Predictions
-from phototrace.evidence.wording import verdict
 
 MakeUp = Callable[..., Predictions]
 

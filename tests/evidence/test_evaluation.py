@@ -9,9 +9,9 @@ import pytest
 
 from phototrace.errors import UsageError
 from phototrace.evidence.evaluation import SMALLEST, evaluate
+from phototrace.evidence.formatting import headline
 from phototrace.evidence.intervals import Figure, Interval
 from phototrace.evidence.predictions import Predictions
-from phototrace.evidence.wording import headline
 
 MakeUp = Callable[..., Predictions]
 

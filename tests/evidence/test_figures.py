@@ -23,9 +23,9 @@ MakeUp = Callable[..., Predictions]
 HOSTILE = '</text><script>&$x^2$\\frac{"'
 METRICS: list[dict[str, object]] = [
     {"epoch": 1, "step": 10, "loss": 1.8, "accuracy": 0.3},
-    {"epoch": 2, "step": 20, "loss": 0.9, "accuracy": 0.6, "tune_accuracy": 0.55},
-    {"epoch": 3, "step": 30, "loss": float("nan"), "tune_accuracy": None},
-    {"epoch": 4, "step": 40, "loss": 0.5, "accuracy": 0.8, "tune_accuracy": 0.7},
+    {"epoch": 2, "step": 20, "loss": 0.9, "accuracy": 0.6, "validation_accuracy": 0.55},
+    {"epoch": 3, "step": 30, "loss": float("nan"), "validation_accuracy": None},
+    {"epoch": 4, "step": 40, "loss": 0.5, "accuracy": 0.8, "validation_accuracy": 0.7},
 ]
 
 
@@ -78,7 +78,7 @@ def test_of_many_devices_the_lowest_forty_are_drawn(made_up: MakeUp) -> None:
 
 def test_training_leaves_out_what_is_missing() -> None:
     drawn = texts(training_figure(METRICS))
-    assert {"epoch", "loss", "training", "tune part"} <= set(drawn)
+    assert {"epoch", "loss", "training", "validation part"} <= set(drawn)
     assert training_figure(METRICS) == training_figure([*METRICS[:2], METRICS[3]])
     lone = texts(training_figure([{"epoch": 1, "loss": 0.5}]))
     assert "training" not in lone

@@ -30,7 +30,7 @@ def tiny(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
 def hybrid(**more: Any) -> Recipe:
     data = {
         "name": "hybrid",
-        "split": {"tune": 0.15, "test": 0.25},
+        "split": {"validation": 0.15, "test": 0.25},
         "network": {"backbone": "tiny", "patch_size": 64, "share_depth": "conv"},
         "legs": {"a": MANIPULATION, "b": CAMERA},
         "training": {"epochs": 2, "precision": "float32"},
@@ -70,14 +70,14 @@ def test_each_leg_takes_its_own_photos_under_one_split(coloured: Manifest) -> No
     assert {r.extra["colour"] for r in made.plans["red"].manifest.photos} == {"red"}
     for plan in made.plans.values():
         for index, part in zip(plan.photo, plan.part, strict=True):
-            assert made.split.part[plan.manifest.photos[index].id] == ("train", "tune")[part]
+            assert made.split.part[plan.manifest.photos[index].id] == ("train", "validation")[part]
 
 
 def test_a_hybrid_run_says_what_it_shares_and_predicts_by_itself(
     photos: Manifest, tmp_path: Path
 ) -> None:
     legs = {"a": MANIPULATION, "b": {**CAMERA, "weight": 0.5}}
-    run = Run.open(train_recipe(hybrid(legs=legs), photos, tmp_path, backbone=tiny).folder)
+    run = Run.load(train_recipe(hybrid(legs=legs), photos, tmp_path, backbone=tiny).folder)
     assert run.provenance["share_depth"] == "conv"
     assert run.recipe.legs["b"].weight == 0.5
     passes = run.provenance["passes"]
@@ -144,15 +144,15 @@ def test_a_leg_that_cannot_be_is_named_before_anything_is_made(
 
 
 def test_a_class_that_a_part_lacks_is_named(photos: Manifest, tmp_path: Path) -> None:
-    """The only photo of a camera trains; a camera with two photos is in no tune part."""
+    """The only photo of a camera trains; a camera with two photos is in no validation part."""
     records = tuple(replace(r, model="D") if k < 2 else r for k, r in enumerate(photos.photos))
-    with pytest.raises(UsageError, match=r"'b': The tune part has no photo of Make D"):
+    with pytest.raises(UsageError, match=r"'b': The validation part has no photo of Make D"):
         train_recipe(hybrid(), replace(photos, photos=records), tmp_path, backbone=tiny)
 
 
 def test_a_class_without_a_test_photo_is_pointed_out(photos: Manifest) -> None:
     one_device = tuple(replace(r, device="0") if r.model == "B" else r for r in photos.photos)
-    choice = hybrid(split={"by": "device", "tune": 0.15, "test": 0.25})
+    choice = hybrid(split={"by": "device", "validation": 0.15, "test": 0.25})
     made = prepare(choice, replace(photos, photos=one_device))
     assert any("'b': the test part has no photo of 1 of its 2" in note for note in made.notes)
 

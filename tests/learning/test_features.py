@@ -218,7 +218,7 @@ def test_kept_features_are_reused_until_run_or_stage_change(
 
     monkeypatch.setattr(FeatureExtractor, "_batches", counted)
     first = _extractor(run).transform_store(store)
-    again = _extractor(run.folder).transform_store(PatchStore.open(store.folder))
+    again = _extractor(run.folder).transform_store(PatchStore.load(store.folder))
     assert len(passes) == 1
     assert np.array_equal(first, again)
     assert not np.array_equal(_extractor(other).transform_store(store), first)

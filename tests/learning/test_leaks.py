@@ -115,7 +115,7 @@ def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
     part = {p.id: "test" if p.device == "1" else "train" for p in photos.photos}
     split = Split("device and scene", 0, part, {}, "")
     tests = [p for p in photos.photos if part[p.id] == "test"]
-    taught = {"part": {tests[0].sha256: "tune", tests[1].sha256: "test"}, "devices": [],
+    taught = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
               "scenes": []}  # fmt: skip
     assert [(k.kind, k.a) for k in trunk_leaks(photos, split, taught)] == [
         ("same file", tests[0].path)
@@ -132,7 +132,7 @@ def test_the_command_trains_on_leaks_only_when_told(
     leaking: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    leaking.write(tmp_path / "m.csv")
+    leaking.save(tmp_path / "m.csv")
     recipe = Recipe.parse({**CHOICE, "network": {"patch_size": 64}})
     (tmp_path / "toy.toml").write_text(recipe.to_toml())
     command = ["phototrace", "train", str(tmp_path / "toy.toml"), "--json",

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from literal import LiteralNetworks
 from phototrace.errors import UsageError
-from phototrace.learning import normalising, training
+from phototrace.learning import batchnorm, training
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import (
     ConstrainedConv2d,
@@ -29,7 +29,7 @@ from phototrace.learning.network import (
     build_network,
     mislnet,
 )
-from phototrace.learning.optimizing import learning_rate, make_optimizer, set_learning_rate
+from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.recipe import TrainingChoice
 
 TOLERANCE = 1e-9
@@ -164,7 +164,7 @@ def one_norm_over_all(patch: Patch) -> None:
     def forward(norm: nn.Module, forward: Forward, sizes: list[int], x: Tensor) -> Tensor:
         return forward(x)
 
-    patch.setattr(normalising, "normalise_legs", forward)
+    patch.setattr(batchnorm, "normalise_legs", forward)
 
 
 def statistics_of_the_last_leg(patch: Patch) -> None:
@@ -177,18 +177,18 @@ def statistics_of_the_last_leg(patch: Patch) -> None:
             results.append(forward(rows))
         return torch.cat(results)
 
-    patch.setattr(normalising, "normalise_legs", forward)
+    patch.setattr(batchnorm, "normalise_legs", forward)
 
 
 def statistics_one_after_the_other(patch: Patch) -> None:
     def forward(norm: nn.Module, forward: Forward, sizes: list[int], x: Tensor) -> Tensor:
         return torch.cat([forward(rows) for rows in torch.split(x, sizes)])
 
-    patch.setattr(normalising, "normalise_legs", forward)
+    patch.setattr(batchnorm, "normalise_legs", forward)
 
 
 def variance_pooled(patch: Patch) -> None:
-    real = normalising.normalise_legs
+    real = batchnorm.normalise_legs
 
     def forward(norm: nn.Module, forward: Forward, sizes: list[int], x: Tensor) -> Tensor:
         before = _statistics(norm)
@@ -200,7 +200,7 @@ def variance_pooled(patch: Patch) -> None:
         _set(norm, {k: v for k, v in averaged.items() if k != "running_var"})
         return result
 
-    patch.setattr(normalising, "normalise_legs", forward)
+    patch.setattr(batchnorm, "normalise_legs", forward)
 
 
 def _with_weights(patch: Patch, change: Callable[[Mapping[str, float]], dict[str, float]]) -> None:
@@ -295,7 +295,7 @@ def test_a_norm_that_cannot_tell_the_legs_apart_is_refused() -> None:
 
     module = Regrouping()
     with (
-        normalising.per_leg(module, [2, 3]),
+        batchnorm.per_leg(module, [2, 3]),
         pytest.raises(UsageError, match="first dimension"),
     ):
         module(torch.rand(5, 8))

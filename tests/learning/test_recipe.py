@@ -17,7 +17,7 @@ MINIMAL = 'name = "a"\n[legs.manipulation]\ntask = "manipulation"\n'
 def _read(tmp_path: Path, text: str) -> Recipe:
     path = tmp_path / "r.toml"
     path.write_text(text, encoding="utf-8")
-    return Recipe.read(path)
+    return Recipe.load(path)
 
 
 def test_defaults_are_the_papers(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
     assert (training.halve_every, training.epochs) == (3, 30)
     assert recipe.legs["manipulation"].batch_size == 40
     assert (recipe.network.patch_size, recipe.network.channels) == (256, "green")
-    assert training.settle == 0  # the paper's batch norms follow the batch to the end
+    assert training.freeze_batch_norm == 0  # the paper's batch norms follow the batch to the end
 
 
 def test_a_training_has_the_recipes_seed_or_its_own(tmp_path: Path) -> None:
@@ -64,12 +64,21 @@ def test_a_training_has_the_recipes_seed_or_its_own(tmp_path: Path) -> None:
         (TWO + TRUNK + "share_depth = 'fc1'\n", ["'network.trunk_from'", "one leg"]),
         (MINIMAL + TRUNK, ["'network.share_depth' is missing", "take over"]),
         (MINIMAL + "[network]\nshare_deph = 'fc1'\n", ["share_deph'", "'share_depth'"]),
-        (MINIMAL + "[training]\nsettle = 1.0\n", ["training.settle", "less than 1"]),
-        (MINIMAL + "[training]\nsettle = -0.1\n", ["training.settle", "0"]),
-        (MINIMAL + "[training]\nsettle = nan\n", ["training.settle", "finite"]),
+        (
+            MINIMAL + "[training]\nfreeze_batch_norm = 1.0\n",
+            ["training.freeze_batch_norm", "less than 1"],
+        ),
+        (MINIMAL + "[training]\nfreeze_batch_norm = -0.1\n", ["training.freeze_batch_norm", "0"]),
+        (
+            MINIMAL + "[training]\nfreeze_batch_norm = nan\n",
+            ["training.freeze_batch_norm", "finite"],
+        ),
         (MINIMAL + "[training]\nseed = -1\n", ["training.seed", "0"]),
-        (MINIMAL + "[split]\ntune_devices = 1\n", ["split.tune_devices", "bool"]),
-        (MINIMAL + "[split]\ntune_device = true\n", ["tune_device'", "'tune_devices'"]),
+        (MINIMAL + "[split]\nvalidation_devices = 1\n", ["split.validation_devices", "bool"]),
+        (
+            MINIMAL + "[split]\nvalidation_device = true\n",
+            ["validation_device'", "'validation_devices'"],
+        ),
         (MINIMAL + "photos = { train = 0 }\n", ["legs.manipulation.photos.train", "0"]),
         (MINIMAL + "photos = { all = 3 }\n", ["legs.manipulation.photos", "'train'"]),
         (MINIMAL + "without = { scene = 'x' }\n", ["legs.manipulation.without.scene", "list"]),
@@ -87,10 +96,10 @@ def test_a_mistake_is_named_in_a_sentence(tmp_path: Path, text: str, words: list
 
 def test_missing_and_unreadable_recipes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no recipe .*none\.toml"):
-        Recipe.read(tmp_path / "none.toml")
+        Recipe.load(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b'name = "\xff"')
     with pytest.raises(UsageError, match="cannot be read"):
-        Recipe.read(tmp_path / "latin.toml")
+        Recipe.load(tmp_path / "latin.toml")
 
 
 @given(
@@ -105,14 +114,14 @@ def test_a_recipe_survives_being_written(
     recipe = Recipe.parse({
         "name": name,
         "photos": {"where": where, "simulated": {"scenes": 5}, "rename": {name: "b"}},
-        "split": {"by": "device", "tune_devices": False},
+        "split": {"by": "device", "validation_devices": False},
         "legs": {
             "camera": {
                 "task": "camera", "classes": classes, "per_class": {"train": 9},
                 "photos": {"test": 3}, "without": where,
             }
         },
-        "training": {"learning_rate": rate, "settle": 0.25, "seed": 7},
+        "training": {"learning_rate": rate, "freeze_batch_norm": 0.25, "seed": 7},
     })  # fmt: skip
     import tomllib
 
@@ -123,7 +132,7 @@ def test_every_shipped_recipe_is_valid_and_found_by_name() -> None:
     names = shipped_names().split(", ")
     assert "manipulation-128" in names
     for name in names:
-        recipe = Recipe.read(recipe_path(name))
+        recipe = Recipe.load(recipe_path(name))
         assert recipe.name == name
         network = build_network(
             BACKBONES[recipe.network.backbone], dict.fromkeys(recipe.legs, 3), patch_size=64,

@@ -71,7 +71,7 @@ def test_it_changes_weights_and_order_alone(photos: Manifest, tmp_path: Path) ->
     assert other.run.provenance["data"] == plain.run.provenance["data"]
     assert len(list((tmp_path / "stores").glob("what-*/contents.json"))) == 1
     assert (plain.run.provenance["seed"], other.run.provenance["seed"]) == (3, 4)
-    assert Run.open(other.run.folder).recipe.training_seed == 4
+    assert Run.load(other.run.folder).recipe.training_seed == 4
 
 
 def test_the_recipes_seed_then_changes_split_and_patches_alone(

@@ -19,7 +19,7 @@ from phototrace.learning import training
 from phototrace.learning.batches import Leg, batches, epoch_order, steps_per_epoch
 from phototrace.learning.experiment import prepare, train_recipe
 from phototrace.learning.network import ConstrainedConv2d, Stages
-from phototrace.learning.optimizing import learning_rate
+from phototrace.learning.optim import learning_rate
 from phototrace.learning.recipe import Recipe, TrainingChoice
 from phototrace.learning.run import Run
 from phototrace.patches.building import build_store
@@ -77,7 +77,7 @@ def test_a_backbone_of_ones_own_learns(finished: Run) -> None:
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[-1]["accuracy"] > 0.3
-    assert 0 <= rows[-1]["tune_accuracy"] <= 1
+    assert 0 <= rows[-1]["validation_accuracy"] <= 1
 
 
 def test_the_trained_kernels_satisfy_the_constraint(finished: Run) -> None:
@@ -88,7 +88,7 @@ def test_the_trained_kernels_satisfy_the_constraint(finished: Run) -> None:
 
 def test_a_run_does_not_import_a_backbone_by_itself(finished: Run) -> None:
     with pytest.raises(UsageError, match="backbone 'toy'"):
-        Run.open(finished.folder).network()
+        Run.load(finished.folder).network()
 
 
 def test_the_run_says_where_it_comes_from(finished: Run, photos: Manifest) -> None:
@@ -97,8 +97,8 @@ def test_the_run_says_where_it_comes_from(finished: Run, photos: Manifest) -> No
     assert facts["classes"]["manipulation"][0] == "unaltered"
     assert facts["machine"]["libraries"]["torch"] == torch.__version__
     parts = finished.split["part"]
-    assert {parts[r.sha256] for r in photos.photos} == {"train", "tune", "test"}
-    assert Recipe.read(finished.folder / "recipe.toml") == finished.recipe
+    assert {parts[r.sha256] for r in photos.photos} == {"train", "validation", "test"}
+    assert Recipe.load(finished.folder / "recipe.toml") == finished.recipe
 
 
 def test_a_finished_run_is_returned_not_repeated(finished: Run, photos: Manifest) -> None:
@@ -141,7 +141,7 @@ def test_a_run_from_before_transfer_and_multitask_still_opens(
     write_contents(
         folder, [p.name for p in folder.iterdir() if p.suffix and p.name != "contents.json"]
     )
-    run = Run.open(folder)
+    run = Run.load(folder)
     assert run.recipe.legs["manipulation"].weight == 1
     assert _same(_weights(run), _weights(finished))
 
@@ -156,7 +156,7 @@ def test_a_changed_file_is_noticed(finished: Run, tmp_path: Path, name: str) -> 
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(bytes(data))
     with pytest.raises(DamagedError, match=name):
-        Run.open(folder)
+        Run.load(folder)
 
 
 class CutOffError(Exception):
@@ -225,7 +225,7 @@ from phototrace.learning.experiment import train_recipe
 from phototrace.photos.manifest import Manifest
 import time
 training.CHECKPOINT_SECONDS = 0.0
-photos = Manifest.read(Path({manifest!r}))
+photos = Manifest.load(Path({manifest!r}))
 step = training.step
 def slow(*arguments):
     step(*arguments)
@@ -256,7 +256,7 @@ def test_kill_9_and_resume_is_bit_equal(
     if choice is hybrid:
         whole = train_recipe(hybrid(), photos, tmp_path / "whole", backbone=toy)
     manifest = photos.root / f"killed-{choice.__name__}-{in_save}.csv"
-    photos.write(manifest)
+    photos.save(manifest)
     script = KILLED.format(
         tests=str(Path(__file__).parent), manifest=str(manifest), out=str(tmp_path),
         in_save=in_save, choice=choice.__name__,
@@ -273,7 +273,7 @@ def test_kill_9_and_resume_is_bit_equal(
     time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    resumed = train_recipe(choice(), Manifest.read(manifest), tmp_path, backbone=toy, resume=True)
+    resumed = train_recipe(choice(), Manifest.load(manifest), tmp_path, backbone=toy, resume=True)
     assert _same(_weights(whole), _weights(resumed))
 
 

@@ -19,7 +19,7 @@ from phototrace.learning.leaks import trunk_leaks
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
-from phototrace.learning.transfer import open_trunk
+from phototrace.learning.transfer import load_trunk
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest, PhotoRecord
 
@@ -40,7 +40,7 @@ def mixed(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
 def recipe(name: str, **more: Any) -> Recipe:
     data: dict[str, Any] = {
         "name": name,
-        "split": {"tune": 0.15, "test": 0.25},
+        "split": {"validation": 0.15, "test": 0.25},
         "network": {"backbone": "mixed", "patch_size": 64, **more.get("network", {})},
         "legs": more.get("legs", {"camera": {"task": "camera", "batch_size": 16}}),
         "training": {
@@ -123,7 +123,7 @@ def test_the_run_is_enough_by_itself(
 ) -> None:
     run = train_recipe(transfer("dense-8", "dense"), photos, out, backbone=mixed, trunk=source)
     shutil.copytree(run.folder, tmp_path / "alone")
-    network = Run.open(tmp_path / "alone").network(mixed)
+    network = Run.load(tmp_path / "alone").network(mixed)
     assert network(torch.zeros(2, 1, 64, 64), "camera").shape == (2, 2)
 
 
@@ -229,8 +229,8 @@ def test_photos_that_taught_the_trunk_count_as_taught(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "make_split", lambda *_, **__: split)
         run = train_recipe(choice, half, tmp_path, backbone=mixed, trunk=source)
-    taught = {s for s, part in source.split["part"].items() if part in ("train", "tune")}
-    assert taught <= {s for s, part in run.split["part"].items() if part in ("train", "tune")}
+    taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
+    assert taught <= {s for s, part in run.split["part"].items() if part in ("train", "validation")}
     assert {r.sha256 for r in tests} == {s for s, p in run.split["part"].items() if p == "test"}
     assert set(source.split["scenes"]) <= set(run.split["scenes"])
 
@@ -239,8 +239,8 @@ def test_photos_that_taught_the_trunk_count_as_taught(
     ("top", "how"),
     [
         ({"seed": 5}, r"\d same file\)"),
-        ({"split": {"by": "device", "tune": 0.15, "test": 0.25}}, r"\d same device"),
-        ({"split": {"by": "scene", "tune": 0.15, "test": 0.25}}, r"\d same scene"),
+        ({"split": {"by": "device", "validation": 0.15, "test": 0.25}}, r"\d same device"),
+        ({"split": {"by": "scene", "validation": 0.15, "test": 0.25}}, r"\d same scene"),
     ],
 )
 def test_a_test_photo_that_taught_the_trunk_is_a_leak(
@@ -252,7 +252,7 @@ def test_a_test_photo_that_taught_the_trunk_is_a_leak(
     assert not list((tmp_path / "stores").glob("*/"))
     run = train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source, allow_leaks=True)
     assert "taught the trunk" in run.provenance["leaks"][-1]["text"]
-    taught = {s for s, part in source.split["part"].items() if part in ("train", "tune")}
+    taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
     assert not taught & {s for s, part in run.split["part"].items() if part == "test"}
 
 
@@ -282,16 +282,16 @@ def test_trunk_from_starts_beside_the_recipe(source: Run, tmp_path: Path) -> Non
     named = recipe("t", network={"share_depth": "dense", "trunk_from": "runs/source"})
     (tmp_path / "runs").mkdir()
     with pytest.raises(UsageError, match=r"no run .*runs/source"):
-        open_trunk(named, tmp_path)
+        load_trunk(named, tmp_path)
     shutil.copytree(source.folder, tmp_path / "runs/source")
-    found = open_trunk(named, tmp_path)
+    found = load_trunk(named, tmp_path)
     assert found is not None
     assert found.hash == source.hash
     weights = tmp_path / "runs/source/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(DamagedError, match="weights"):
-        open_trunk(named, tmp_path)
-    assert open_trunk(transfer("t", "dense"), tmp_path) is None
+        load_trunk(named, tmp_path)
+    assert load_trunk(transfer("t", "dense"), tmp_path) is None
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def photos_of(plan: PatchPlan, part: str) -> set[str]:
 def test_no_more_photos_of_a_part_are_taken_than_asked_for(many: Manifest, split: Split) -> None:
     plan = plan_patches(many, split, SETTINGS)
     of_part = {part: {p.path for p in split.photos(many, part).photos} for part in PARTS}
-    assert [len(photos_of(plan, part)) for part in PARTS] == [10, len(of_part["tune"]), 4]
+    assert [len(photos_of(plan, part)) for part in PARTS] == [10, len(of_part["validation"]), 4]
     assert all(photos_of(plan, part) <= of_part[part] for part in PARTS)
     assert plan.count("train").tolist() == [90] * 6
-    assert photos_of(plan, "tune") == of_part["tune"]
+    assert photos_of(plan, "validation") == of_part["validation"]
 
 
 def test_the_draw_is_of_the_seed_and_not_of_the_order(many: Manifest, split: Split) -> None:

@@ -28,7 +28,7 @@ def _plan(manifest: Manifest, settings: PatchSettings = SETTINGS) -> PatchPlan:
 
 def test_every_block_comes_in_all_six_versions_and_both_ways(photos: Manifest) -> None:
     plan = _plan(photos)
-    for part in ("train", "tune", "test"):
+    for part in ("train", "validation", "test"):
         assert len(set(plan.count(part).tolist())) == 1
     blocks = {
         (p, r, c, w)
@@ -166,7 +166,7 @@ def test_a_changed_shard_is_found(photos: Manifest, tmp_path: Path) -> None:
         store.verify()
     shard.write_bytes(bytes(data[:-1]))
     with pytest.raises(DamagedError, match="size"):
-        PatchStore.open(tmp_path / "store")
+        PatchStore.load(tmp_path / "store")
 
 
 def test_a_store_of_another_plan_or_version_is_refused(photos: Manifest, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_store_of_another_plan_or_version_is_refused(photos: Manifest, tmp_pat
     (folder / "contents.json").write_text(json.dumps(contents))
     (folder / "store.json").write_text(text)
     with pytest.raises(DamagedError, match="version 9"):
-        PatchStore.open(folder)
+        PatchStore.load(folder)
 
 
 def test_a_users_own_operation_is_stored(photos: Manifest, tmp_path: Path) -> None:

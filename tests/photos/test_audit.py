@@ -31,7 +31,7 @@ def clean(tmp_path: Path, picture: Picture) -> Manifest:
     for number in range(30):
         name = f"{number:02d}.jpg"
         picture(number).save(tmp_path / name)
-        photos.append(listed(tmp_path, name, ["train", "tune", "test"][number % 3]))
+        photos.append(listed(tmp_path, name, ["train", "validation", "test"][number % 3]))
     for part in ("train", "test"):
         Image.new("RGB", (64, 64), (9, 9, len(part))).save(tmp_path / f"flat-{part}.png")
         photos.append(listed(tmp_path, f"flat-{part}.png", part))
@@ -115,8 +115,8 @@ def test_a_burst_of_copies_is_told_once(clean: Manifest, picture: Picture) -> No
 def test_a_device_is_found_where_the_split_promises_to_part_it(clean: Manifest) -> None:
     manifest = planted(clean, p00={"device": "x"}, p01={"device": "x"}, p02={"device": "x"})
     kinds = {(k.kind, k.parts) for k in audit(manifest, split_from_column(manifest, by="device"))}
-    # Train and tune may share a device: only test must have its own.
-    assert kinds == {("same device", ("train", "test")), ("same device", ("tune", "test"))}
+    # Train and validation may share a device: only test must have its own.
+    assert kinds == {("same device", ("train", "test")), ("same device", ("validation", "test"))}
     assert len(found(manifest, "device and scene")) == 2
     assert found(manifest, "photo") == []
     assert found(manifest, "scene") == []
@@ -178,7 +178,7 @@ def test_ten_thousand_photos_are_audited_in_seconds(tmp_path: Path) -> None:
         )
         for n in range(10_000)
     ]  # fmt: skip
-    part = {p.id: ["train", "tune", "test"][n % 3] for n, p in enumerate(photos)}
+    part = {p.id: ["train", "validation", "test"][n % 3] for n, p in enumerate(photos)}
     split = Split("device and scene", 0, part, {}, "")
     start = time.process_time()
     leaks: list[Leak] = audit(Manifest(tuple(photos), tmp_path), split)

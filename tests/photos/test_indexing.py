@@ -46,7 +46,7 @@ def test_a_folder_becomes_a_manifest(folder: Path, tmp_path: Path, serial: None)
     photos = result.manifest.photos
     assert len(photos) == 30
     assert [p.path for p in photos] == sorted(p.path for p in photos)
-    assert Manifest.read(tmp_path / "lists" / "m.parquet") == result.manifest
+    assert Manifest.load(tmp_path / "lists" / "m.parquet") == result.manifest
     by_folder = next(p for p in photos if p.path.endswith("Canon_EOS_6D/1/01.jpg"))
     assert by_folder.path == "../photos/Canon_EOS_6D/1/01.jpg"
     assert by_folder.device_id == "Canon EOS 6D / 1"

@@ -38,24 +38,24 @@ def test_round_trip_is_exact(tmp_path: Path, ending: str) -> None:
         for number, name in enumerate(ODD_NAMES)
     )  # fmt: skip
     manifest = Manifest(photos, tmp_path)
-    manifest.write(tmp_path / f"m.{ending}")
-    read = Manifest.read(tmp_path / f"m.{ending}")
+    manifest.save(tmp_path / f"m.{ending}")
+    read = Manifest.load(tmp_path / f"m.{ending}")
     assert read == manifest
     assert read.hash == manifest.hash
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_an_empty_manifest_round_trips(tmp_path: Path, ending: str) -> None:
-    Manifest((), tmp_path).write(tmp_path / f"m.{ending}")
-    assert Manifest.read(tmp_path / f"m.{ending}").photos == ()
+    Manifest((), tmp_path).save(tmp_path / f"m.{ending}")
+    assert Manifest.load(tmp_path / f"m.{ending}").photos == ()
 
 
 def test_paths_start_from_the_manifests_folder(tmp_path: Path) -> None:
     photos, lists = tmp_path / "photos", tmp_path / "lists"
     manifest = Manifest((record("a/1.jpg"), record("/x/2.jpg", OTHER)), photos)
-    written = manifest.write(lists / "deep" / "m.csv")
+    written = manifest.save(lists / "deep" / "m.csv")
     assert [p.path for p in written.photos] == ["../../photos/a/1.jpg", "/x/2.jpg"]
-    read = Manifest.read(lists / "deep" / "m.csv")
+    read = Manifest.load(lists / "deep" / "m.csv")
     assert read.path_of(read.photos[0]).resolve() == (photos / "a/1.jpg").resolve()
     assert read == written
     assert read.hash == manifest.hash
@@ -65,7 +65,7 @@ def test_unknown_columns_are_kept_and_missing_ones_have_defaults(tmp_path: Path)
     folder = tmp_path / "Mine"
     folder.mkdir()
     (folder / "m.csv").write_text(f"\ufeffcolour,path,sha256\nred,a.jpg,{SHA.upper()}\n\n")
-    (photo,) = Manifest.read(folder / "m.csv").photos
+    (photo,) = Manifest.load(folder / "m.csv").photos
     assert photo == PhotoRecord(SHA[:16], "a.jpg", SHA, corpus="Mine", extra={"colour": "red"})
 
 
@@ -89,36 +89,36 @@ def test_unknown_columns_are_kept_and_missing_ones_have_defaults(tmp_path: Path)
 def test_a_wrong_table_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(UsageError, match=message):
-        Manifest.read(tmp_path / "m.csv")
+        Manifest.load(tmp_path / "m.csv")
 
 
 def test_what_cannot_be_opened_or_decoded(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.csv cannot be opened"):
-        Manifest.read(tmp_path / "none.csv")
+        Manifest.load(tmp_path / "none.csv")
     with pytest.raises(UsageError, match=r"\.csv or \.parquet"):
-        Manifest.read(tmp_path / "m.xlsx")
+        Manifest.load(tmp_path / "m.xlsx")
     (tmp_path / "m.csv").write_bytes(b"path,sha256\n\xff\xfe")
     with pytest.raises(UsageError, match="not UTF-8"):
-        Manifest.read(tmp_path / "m.csv")
+        Manifest.load(tmp_path / "m.csv")
     (tmp_path / "m.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(DamagedError, match="cannot be read as Parquet"):
-        Manifest.read(tmp_path / "m.parquet")
+        Manifest.load(tmp_path / "m.parquet")
 
 
 def test_a_newer_parquet_is_refused_and_a_foreign_one_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     table = pyarrow.table({"path": ["a.jpg"], "sha256": [SHA], "width": [7], "iso": [None]})
     pyarrow.parquet.write_table(table, path)
-    (photo,) = Manifest.read(path).photos
+    (photo,) = Manifest.load(path).photos
     assert (photo.width, photo.extra) == (7, {"iso": ""})
     newer = table.replace_schema_metadata({b"phototrace.manifest": b"2"})
     pyarrow.parquet.write_table(newer, path)
     with pytest.raises(DamagedError, match=r"newer phototrace .*2.*Update phototrace"):
-        Manifest.read(path)
+        Manifest.load(path)
 
 
 def test_written_parquet_carries_its_version(tmp_path: Path) -> None:
-    Manifest((record("a.jpg"),), tmp_path).write(tmp_path / "m.parquet")
+    Manifest((record("a.jpg"),), tmp_path).save(tmp_path / "m.parquet")
     metadata = pyarrow.parquet.read_schema(tmp_path / "m.parquet").metadata
     assert metadata[b"phototrace.manifest"] == b"1"
 
@@ -126,7 +126,7 @@ def test_written_parquet_carries_its_version(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     for ending in ("csv", "parquet"):
         with pytest.raises(UsageError, match=r"a\\xff\.jpg is not valid UTF-8.*Rename"):
-            Manifest((record("a\udcff.jpg"),), tmp_path).write(tmp_path / f"m.{ending}")
+            Manifest((record("a\udcff.jpg"),), tmp_path).save(tmp_path / f"m.{ending}")
         assert not (tmp_path / f"m.{ending}").exists()
 
 
@@ -258,10 +258,10 @@ def test_a_path_with_a_hole_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_real_manifest_is_read_and_kept(corpus: Path, tmp_path: Path) -> None:
-    manifest = Manifest.read(corpus / "manifest.csv")
+    manifest = Manifest.load(corpus / "manifest.csv")
     for ending in ("csv", "parquet"):
-        written = manifest.write(tmp_path / f"m.{ending}")
-        assert Manifest.read(tmp_path / f"m.{ending}") == written
+        written = manifest.save(tmp_path / f"m.{ending}")
+        assert Manifest.load(tmp_path / f"m.{ending}") == written
     with (tmp_path / "m.csv").open(newline="") as new, (corpus / "manifest.csv").open() as old:
         for mine, given in zip(csv.DictReader(new), csv.DictReader(old), strict=True):
             assert all(mine[name] == given[name] for name in given if name != "path")

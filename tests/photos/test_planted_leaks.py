@@ -18,7 +18,7 @@ from phototrace.photos.perceptual import phash
 from phototrace.photos.photo import read_whole
 
 Picture = Callable[..., Image.Image]
-PARTS = ("train", "tune", "test")
+PARTS = ("train", "validation", "test")
 BY = "device and scene"
 
 
@@ -33,7 +33,7 @@ def listed(folder: Path, name: str, part: str, device: str, scene: str) -> Photo
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Manifest:
-    """Train and tune share two devices, test has one of its own; scenes are of one part each."""
+    """Train and validation share two devices, test has its own; scenes are of one part each."""
     root = tmp_path_factory.mktemp("clean")
     photos = []
     for number in range(500):
@@ -76,7 +76,7 @@ def leaking(clean: Manifest, picture: Picture) -> tuple[Manifest, set[tuple[str,
         more.append(listed(clean.root, name, "test", other.device, other.scene))
         plant("saved again", source.path, name)
 
-        # A burst: seconds apart, in train and tune, which may share a device.
+        # A burst: seconds apart, in train and validation, which may share a device.
         a, b = 120 + 6 * number, 121 + 6 * number
         for n, second in ((a, 1), (b, 9)):
             taken = f"2024-05-0{number + 1}T10:00:0{second}"
@@ -127,7 +127,7 @@ def test_the_command_names_all_twenty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     manifest, wanted = leaking
-    manifest.write(manifest.root / "m.csv")
+    manifest.save(manifest.root / "m.csv")
     path = str(manifest.root / "m.csv")
     monkeypatch.setattr(sys, "argv", ["phototrace", "audit", path, "--by", BY, "--json"])
     with pytest.raises(SystemExit) as end:

@@ -99,10 +99,10 @@ def test_bursts_stay_whole_and_promises_are_kept(
     assert all(len(parts) == 1 for parts in bursts.values())
     devices, scenes = values(manifest, split, "device_id"), values(manifest, split, "scene")
     if "device" in by:
-        assert not devices["test"] & (devices["train"] | devices["tune"])
+        assert not devices["test"] & (devices["train"] | devices["validation"])
     if "scene" in by:
-        assert not scenes["test"] & (scenes["train"] | scenes["tune"])
-        assert not scenes["train"] & scenes["tune"]
+        assert not scenes["test"] & (scenes["train"] | scenes["validation"])
+        assert not scenes["train"] & scenes["validation"]
     for p in manifest.photos:
         if p.device_id in forced and p.id in split.part:
             assert split.part[p.id] == "test"
@@ -143,8 +143,8 @@ def test_by_photo_every_model_with_three_bursts_is_in_all_parts(
 def test_the_draw_is_fixed_for_good() -> None:
     manifest = cameras("AB", 2, 5)
     assert {by: make_split(manifest, by, 1).hash[:8] for by in BY} == {
-        "photo": "186effa4", "device": "a302db93", "scene": "d69cbd24",
-        "device and scene": "07311fe0",
+        "photo": "2548f8ff", "device": "f164d0bb", "scene": "1c547328",
+        "device and scene": "4eb9a186",
     }  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_hash_tells_settings_apart() -> None:
     hashes = {
         make_split(manifest, "photo", 1).hash,
         make_split(manifest, "photo", 2).hash,
-        make_split(manifest, "photo", 1, tune=0.2).hash,
+        make_split(manifest, "photo", 1, validation=0.2).hash,
         make_split(manifest, "photo", 1, test=0.3).hash,
         make_split(manifest, "photo", 1, test_devices=["M A / d1"]).hash,
         make_split(manifest, "device", 1).hash,
@@ -168,7 +168,7 @@ def test_by_photo_comes_near_the_shares_in_every_model() -> None:
     split = make_split(manifest, "photo", 3)
     for model in "AB":
         counts = Counter(split.part[p.id] for p in manifest.photos if p.model == model)
-        assert counts == {"train": 70, "tune": 10, "test": 20}
+        assert counts == {"train": 70, "validation": 10, "test": 20}
 
 
 def test_by_photo_a_huge_burst_trains() -> None:
@@ -176,7 +176,7 @@ def test_by_photo_a_huge_burst_trains() -> None:
     for seed in range(10):
         split = make_split(manifest_of(*photos), "photo", seed)
         assert split.part[photos[0].id] == "train"
-        assert sizes(split)["test"] + sizes(split)["tune"] == 10
+        assert sizes(split)["test"] + sizes(split)["validation"] == 10
 
 
 def test_by_photo_a_model_with_few_bursts_is_noted() -> None:
@@ -184,7 +184,7 @@ def test_by_photo_a_model_with_few_bursts_is_noted() -> None:
         *(record(n) for n in range(9)), record(20, model="B"), record(21, model="B")
     )
     split = make_split(manifest, "photo", 1)
-    assert split.notes == ("M B has 2 burst(s) to deal and is not in: tune.",)
+    assert split.notes == ("M B has 2 burst(s) to deal and is not in: validation.",)
 
 
 def test_by_device_holds_one_whole_device_of_each_model_out() -> None:
@@ -193,44 +193,46 @@ def test_by_device_holds_one_whole_device_of_each_model_out() -> None:
     assert Counter(d[:3] for d in values(manifest, split, "device_id")["test"]) == {
         "M A": 1, "M B": 1, "M C": 1
     }  # fmt: skip
-    assert sizes(split) == {"test": 30, "train": 27, "tune": 3}
+    assert sizes(split) == {"test": 30, "train": 27, "validation": 3}
     assert split.notes == ()
 
 
-def test_by_device_a_third_device_tunes() -> None:
+def test_by_device_a_third_device_validates() -> None:
     manifest = cameras("AB", 3, 5)
     devices = values(manifest, make_split(manifest, "device", 1), "device_id")
     assert [len(devices[part]) for part in PARTS] == [2, 2, 2]
-    assert not devices["train"] & devices["tune"]
+    assert not devices["train"] & devices["validation"]
 
 
-def test_by_device_no_device_tunes_where_none_may() -> None:
+def test_by_device_no_device_validates_where_none_may() -> None:
     """The paper: all devices of a model but one train, and that one tests."""
     manifest = cameras("AB", 4, 20)
     for seed in range(5):
-        split = make_split(manifest, "device", seed, tune=0.05, tune_devices=False)
+        split = make_split(manifest, "device", seed, validation=0.05, validation_devices=False)
         devices = values(manifest, split, "device_id")
         assert Counter(d[:3] for d in devices["test"]) == {"M A": 1, "M B": 1}
-        assert not devices["test"] & (devices["train"] | devices["tune"])
+        assert not devices["test"] & (devices["train"] | devices["validation"])
         assert len(devices["train"]) == 6
-        assert devices["tune"] <= devices["train"]
-        assert sizes(split) == {"test": 80, "train": 228, "tune": 12}
-        tested = values(manifest, make_split(manifest, "device", seed, tune=0.05), "device_id")
+        assert devices["validation"] <= devices["train"]
+        assert sizes(split) == {"test": 80, "train": 228, "validation": 12}
+        tested = values(
+            manifest, make_split(manifest, "device", seed, validation=0.05), "device_id"
+        )
         assert devices["test"] == tested["test"]  # the same devices test
 
 
-def test_by_device_without_tuning_devices_bursts_stay_whole() -> None:
+def test_by_device_without_validation_devices_bursts_stay_whole() -> None:
     rows = [record(n, device=f"d{n % 3}", burst=f"b{n // 6}-{n % 3}") for n in range(90)]
-    split = make_split(manifest_of(*rows), "device", 1, tune_devices=False)
+    split = make_split(manifest_of(*rows), "device", 1, validation_devices=False)
     assert not split.excluded
     for burst in {p.burst for p in rows}:
         assert len({split.part[p.id] for p in rows if p.burst == burst}) == 1
 
 
-def test_the_hash_tells_whether_devices_may_tune() -> None:
+def test_the_hash_tells_whether_devices_may_validate() -> None:
     manifest = cameras("AB", 2, 5)
-    may, not_any = (make_split(manifest, "device", 1, tune_devices=x) for x in (True, False))
-    assert may.part == not_any.part  # of two devices none tunes anyway
+    may, not_any = (make_split(manifest, "device", 1, validation_devices=x) for x in (True, False))
+    assert may.part == not_any.part  # of two devices none validates anyway
     assert may.hash != not_any.hash
     assert may.hash == make_split(manifest, "device", 1).hash
 
@@ -239,7 +241,7 @@ def test_by_device_a_model_with_one_device_is_not_tested_and_noted() -> None:
     one = tuple(record(900 + n, model="B") for n in range(10))
     manifest = manifest_of(*cameras("A", 2, 5).photos, *one)
     split = make_split(manifest, "device", 1)
-    assert {split.part[p.id] for p in one} == {"train", "tune"}
+    assert {split.part[p.id] for p in one} == {"train", "validation"}
     assert split.notes == ("M B has one device only: it is not in the test part.",)
 
 
@@ -250,7 +252,7 @@ def test_by_device_the_largest_trains_and_a_tiny_one_is_not_drawn() -> None:
     for seed in range(20):
         split = make_split(manifest, "device", seed)
         assert values(manifest, split, "device")["test"] == {"middle"}
-        assert "middle" not in values(manifest, split, "device")["tune"]
+        assert "middle" not in values(manifest, split, "device")["validation"]
     no_middle = manifest.where(device=["large", "tiny"])
     assert values(no_middle, make_split(no_middle, "device", 1), "device")["test"] == {"tiny"}
 
@@ -316,7 +318,7 @@ def test_by_scene_test_devices_take_their_scenes_along() -> None:
 def test_by_device_and_scene_counts_what_is_left_over() -> None:
     manifest = cameras("AB", 2, 10, each=1)
     split = make_split(manifest, "device and scene", 1)
-    assert sizes(split) == {"train": 14, "tune": 2, "test": 4}
+    assert sizes(split) == {"train": 14, "validation": 2, "test": 4}
     assert Counter(split.excluded.values()) == {
         "a test device in a scene that does not test": 16,
         "a test scene by a device that does not test": 4,
@@ -339,12 +341,12 @@ def test_the_same_file_under_two_labels_is_excluded() -> None:
     ("call", "message"),
     [
         (lambda m: make_split(m, "camera", 1), "cannot be by 'camera'.*photo, device"),
-        (lambda m: make_split(m, "photo", 1, tune=0.0), "leave no photos"),
-        (lambda m: make_split(m, "photo", 1, tune=0.5, test=0.5), "leave no photos"),
+        (lambda m: make_split(m, "photo", 1, validation=0.0), "leave no photos"),
+        (lambda m: make_split(m, "photo", 1, validation=0.5, test=0.5), "leave no photos"),
         (lambda m: make_split(m, "photo", 1, test=float("nan")), "leave no photos"),
         (lambda m: make_split(m, "photo", 1, test_devices=["x"]), "no device 'x'"),
         (lambda m: make_split(m.where(device="d0"), "device", 1), "test part empty.*one device"),
-        (lambda m: make_split(m.where(scene=["s0", "s1"]), "scene", 1), "tune part empty"),
+        (lambda m: make_split(m.where(scene=["s0", "s1"]), "scene", 1), "validation part empty"),
         (lambda m: make_split(manifest_of(), "photo", 1), "train part empty"),
         (lambda m: make_split(m, "photo", 1).photos(m, "valid"), "no part 'valid'"),
     ],

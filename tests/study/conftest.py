@@ -24,17 +24,18 @@ TINY = {
             "models": ["Alder A10", "Birch Pro 5", "Cedar S3", "Dogwood X1"],
         }
     },
-    "split": {"by": "device and scene", "tune": 0.2, "test": 0.3},
+    "split": {"by": "device and scene", "validation": 0.2, "test": 0.3},
     "network": {"patch_size": 64},
     "tasks": {
-        "A": {"task": "manipulation", "per_class": {"train": 16, "tune": 4, "test": 6},
+        "A": {"task": "manipulation", "per_class": {"train": 16, "validation": 4, "test": 6},
               "batch_size": 16},
         "B": {"task": "camera", "blocks": "random", "batch_size": 16,
-              "per_class": {"train": 32, "tune": 4, "test": 8}},
+              "per_class": {"train": 32, "validation": 4, "test": 8}},
         "C": {"task": "camera", "blocks": "random", "classes": ["Cedar S3", "Dogwood X1"],
-              "per_class": {"train": 8, "tune": 4, "test": 8}, "batch_size": 8},
+              "per_class": {"train": 8, "validation": 4, "test": 8}, "batch_size": 8},
     },
-    "training": {"optimizer": "adamw", "schedule": "one-cycle", "epochs": 2, "settle": 0.5},
+    "training": {"optimizer": "adamw", "schedule": "one-cycle", "epochs": 2,
+                 "freeze_batch_norm": 0.5},
     "transfer": {"optimizer": "adamw", "schedule": "one-cycle", "epochs": 1, "batch_size": 16},
     "trees": {"number": 10},
 }  # fmt: skip

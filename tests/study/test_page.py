@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from phototrace.evidence.formatting import percent, points
 from phototrace.evidence.intervals import Figure, Trials
-from phototrace.evidence.wording import percent, points
 from phototrace.study.figure import figure_3
 from phototrace.study.findings import Detail, Finding, Verdict
 from phototrace.study.page import cautions, page
@@ -104,7 +104,7 @@ def facts() -> dict[str, Any]:
         "photos": {
             task: {
                 part: {name: many + n for n, name in enumerate(names)}
-                for part, many in (("train", 70), ("tune", 10), ("test", 20))
+                for part, many in (("train", 70), ("validation", 10), ("test", 20))
             }
             for task, names in classes.items()
         },
@@ -298,7 +298,7 @@ def test_the_page_shows_tables_trainings_and_what_was_studied(
     assert f"A transfer B conv1 {percent(one.accuracy.value)}" in text
     assert f"{one.retrained:,} {one.patches:,} {one.steps:,} {one.seconds / 60:,.1f}" in text
     for part in (
-        "20 classes; photos of each: 70 to 89 to train, 10 to 29 to tune, 20 to 39 to test.",
+        "20 classes; photos of each: 70 to 89 to train, 10 to 29 to validation, 20 to 39 to test.",
         "Taken in one house.", "Devices and scenes, both. One model has one device.",
         "2, with seeds 4, 5", "missing from B", "Nikon D200", "a.jpg cannot be read.",
         "Maker Model 19 89 29 39", "None found.", "1" * 64, "2" * 64, "3" * 64, "B" * 64,

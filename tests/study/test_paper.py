@@ -45,10 +45,10 @@ def dresden(tiny_photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def cut(sizes: dict[str, object]) -> StudyRecipe:
     """The paper's recipe with other sizes and nothing else changed."""
-    data = StudyRecipe.read(study_path("paper")).model_dump(exclude_none=True)
+    data = StudyRecipe.load(study_path("paper")).model_dump(exclude_none=True)
     data["network"]["patch_size"] = 64
     data["depths"] = ["constr", "fc2"]
-    data["split"]["tune"] = 0.2  # 2 % of ten photos are none
+    data["split"]["validation"] = 0.2  # 2 % of ten photos are none
     for task, per_class in sizes.items():
         data["tasks"][task]["per_class"] = per_class
     data["tasks"]["A"]["photos"] = {"train": 5, "test": 4}
@@ -60,8 +60,8 @@ def cut(sizes: dict[str, object]) -> StudyRecipe:
 
 
 def test_the_papers_protocol_on_a_tiny_dresden_tree(dresden: Path, tmp_path: Path) -> None:
-    few = {"train": 40, "tune": 4, "test": 8}
-    recipe = cut({"A": {"train": 30, "tune": 4, "test": 6}, "B": few, "C": few})
+    few = {"train": 40, "validation": 4, "test": 8}
+    recipe = cut({"A": {"train": 30, "validation": 4, "test": 6}, "B": few, "C": few})
     photos = study_photos(recipe, Path(), dresden, tmp_path)
     assert {p.corpus for p in photos.photos} == {"dresden"}
     results = reproduce(recipe, photos, tmp_path / "study")

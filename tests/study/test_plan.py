@@ -93,7 +93,7 @@ def test_alone_a_task_gets_as_many_passes_as_in_a_and_b(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
     """Two steps of B to six of A: together B is shown three times an epoch."""
-    few = with_task(tiny, "B", per_class={"train": 12, "tune": 4, "test": 8})
+    few = with_task(tiny, "B", per_class={"train": 12, "validation": 4, "test": 8})
     made = {one.label: one for one in plan_study(few, tiny_photos).trainings}
     assert made["A"].patches["A"] / made["B"].patches["B"] == 4
     assert made["B"].recipe.training.epochs == 3 * tiny.training.epochs  # 6 steps to 2

@@ -36,7 +36,7 @@ PRIVATE = {
 
 
 def study(name: str) -> StudyRecipe:
-    return StudyRecipe.read(study_path(name))
+    return StudyRecipe.load(study_path(name))
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -71,7 +71,7 @@ def test_the_studies_are_these() -> None:
 def test_the_papers_splits_and_patches() -> None:
     recipe = study("paper")
     split, network = recipe.split, recipe.network
-    assert (split.by, split.tune_devices, split.tune) == ("device", False, 0.02)
+    assert (split.by, split.validation_devices, split.validation) == ("device", False, 0.02)
     assert (network.patch_size, network.channels, network.preset) == (256, "green", "caffe")
     a, b, c = recipe.tasks.A, recipe.tasks.B, recipe.tasks.C
     assert a.photos == {"train": 7408, "test": 926}
@@ -93,7 +93,7 @@ def test_the_papers_training() -> None:
     for choice, rate in ((recipe.training, 1e-3), (recipe.transfer, 5e-3)):
         assert (choice.optimizer, choice.schedule, choice.halve_every) == ("sgd", "halving", 3)
         assert (choice.learning_rate, choice.momentum, choice.epochs) == (rate, 0.9, 30)
-        assert (choice.weight_decay, choice.settle, choice.seed) == (5e-4, 0, None)
+        assert (choice.weight_decay, choice.freeze_batch_norm, choice.seed) == (5e-4, 0, None)
         assert choice.precision == "float32"
     assert {leg.batch_size for leg in (recipe.tasks.A, recipe.tasks.B, recipe.tasks.C)} == {40}
     assert recipe.transfer.batch_size == 100
@@ -146,7 +146,7 @@ def plan_of_test(experiment: Experiment, task: str) -> PatchPlan:
 
 def patches(experiment: Experiment, task: str) -> dict[str, int]:
     """Part -> patches of each class, all of which have as many."""
-    plans = {"train": experiment.plans[task], "tune": experiment.plans[task]}
+    plans = {"train": experiment.plans[task], "validation": experiment.plans[task]}
     plans["test"] = plan_of_test(experiment, task)
     counts = {part: plans[part].count(part) for part in PARTS}
     assert all(len(set(count.tolist())) == 1 for count in counts.values())
@@ -209,7 +209,7 @@ def test_one_device_of_each_of_the_papers_models_tests(paper: Experiment, task: 
     for camera in classes:
         (tested,) = parts["test"][camera]
         assert parts["train"][camera] == everything[camera] - {tested}
-        assert parts["tune"][camera] <= parts["train"][camera]
+        assert parts["validation"][camera] <= parts["train"][camera]
     assert {r.camera for r in paper.plans["A"].manifest.photos}.isdisjoint(paper.tasks["C"].classes)
 
 
@@ -236,7 +236,7 @@ def test_dresden18_is_thirteen_and_five(dresden18: Experiment) -> None:
 def test_the_training_on_dresden18_has_the_studys_split(
     dresden18: Experiment, index: Manifest
 ) -> None:
-    recipe = Recipe.read(recipe_path("dresden18-cameras"))
+    recipe = Recipe.load(recipe_path("dresden18-cameras"))
     made = prepare(recipe, index)
     assert made.split.hash == dresden18.split.hash
     assert len(made.tasks["camera"].classes) == 18

@@ -129,7 +129,7 @@ def recipe_file(tiny: StudyRecipe, tmp_path: Path) -> Path:
 
 
 def test_the_command(recipe_file: Path, study: Path, tiny_photos: Manifest) -> None:
-    photos = tiny_photos.write(study.parent / "photos.parquet")
+    photos = tiny_photos.save(study.parent / "photos.parquet")
     given = (str(recipe_file), "--photos", str(photos.root / "photos.parquet"), "--out", str(study))
     status, out, err = run(*given)
     assert (status, err) == (0, "")  # all was done before

@@ -15,9 +15,9 @@ from typing import Any
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import Comparison, compare
 from phototrace.evidence.evaluation import Evaluation, evaluate
+from phototrace.evidence.formatting import headline, kept_apart, saved_anew, verdict
+from phototrace.evidence.inference import Tested, predict_photos, title
 from phototrace.evidence.report import Evaluated, NextStep, write_report
-from phototrace.evidence.testing import Tested, predict_photos, title
-from phototrace.evidence.wording import headline, kept_apart, saved_anew, verdict
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run

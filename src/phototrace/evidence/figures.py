@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import Comparison
 from phototrace.evidence.evaluation import Evaluation, GroupResult
-from phototrace.evidence.wording import percent, shown
+from phototrace.evidence.formatting import percent, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,8 +126,8 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
     """Loss and accuracy by epoch.
 
     Args:
-        metrics: rows with `epoch` and any of `loss`, `accuracy`, `tune_accuracy`; what is missing
-            or not finite in a row is left out.
+        metrics: rows with `epoch` and any of `loss`, `accuracy`, `validation_accuracy`; what
+            is missing or not finite in a row is left out.
         format: "svg" or "png".
 
     Raises:
@@ -136,7 +136,9 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
     canvas, (left, right) = new_canvas(WIDTH, 2.8, columns=2)
     drawn = _line(left, metrics, "loss", BLUE, "training loss")
     drawn |= _line(right, metrics, "accuracy", MUTED, "training", times=100)
-    drawn |= _line(right, metrics, "tune_accuracy", BLUE, "tune part", times=100, marker="o")
+    drawn |= _line(
+        right, metrics, "validation_accuracy", BLUE, "validation part", times=100, marker="o"
+    )
     if not drawn:
         raise UsageError("The training's metrics hold no loss and no accuracy to draw.")
     for axes in (left, right):

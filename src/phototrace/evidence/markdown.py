@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from phototrace.evidence.comparison import Comparison
+from phototrace.evidence.formatting import percent, points
 from phototrace.evidence.intervals import Figure
-from phototrace.evidence.wording import percent, points
 from phototrace.files import write_text
 
 Row = tuple[str, ...]

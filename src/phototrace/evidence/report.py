@@ -19,8 +19,7 @@ from phototrace.errors import UsageError
 from phototrace.evidence import figures
 from phototrace.evidence.comparison import Comparison
 from phototrace.evidence.evaluation import Evaluation, GroupResult, PhotoResult
-from phototrace.evidence.intervals import FEW_CLUSTERS, Figure, counted
-from phototrace.evidence.wording import (
+from phototrace.evidence.formatting import (
     headline,
     percent,
     points,
@@ -29,6 +28,7 @@ from phototrace.evidence.wording import (
     test_set,
     verdict,
 )
+from phototrace.evidence.intervals import FEW_CLUSTERS, Figure, counted
 from phototrace.files import write_text
 
 WORST_PHOTOS = 15

@@ -37,7 +37,7 @@ class Leg:
     Attributes:
         name: The leg's name in the recipe.
         store: Where its patches are.
-        train, tune: Row numbers in the store.
+        train, validation: Row numbers in the store.
         batch_size: Patches in one step.
         weight: lambda_t of Eq. 6: scales this leg's gradient in the stages that legs share.
     """
@@ -45,7 +45,7 @@ class Leg:
     name: str
     store: Source
     train: NDArray[np.int64]
-    tune: NDArray[np.int64]
+    validation: NDArray[np.int64]
     batch_size: int
     weight: float = 1.0
 

@@ -18,8 +18,8 @@ from phototrace.learning.trees import ExtraTrees, Forest
 TREES, LOGISTIC = "extremely randomised trees", "logistic regression"
 
 
-def store_classifier(classifier: Any, path: Path) -> dict[str, Any]:
-    """Write a fitted classifier's arrays to `path`; return what else `read_classifier` needs.
+def save_classifier(classifier: Any, path: Path) -> dict[str, Any]:
+    """Write a fitted classifier's arrays to `path`; return what else `load_classifier` needs.
 
     Of a logistic regression only what predictions need is kept, not how it was fitted.
     Raises `UsageError` for classifiers other than `ExtraTrees` and `LogisticRegression`, and for
@@ -51,8 +51,8 @@ def store_classifier(classifier: Any, path: Path) -> dict[str, Any]:
     return {**facts, "features": int(classifier.n_features_in_), "classes": labels}
 
 
-def read_classifier(path: Path, facts: Mapping[str, Any]) -> Any:
-    """The classifier that `store_classifier` wrote, ready to predict.
+def load_classifier(path: Path, facts: Mapping[str, Any]) -> Any:
+    """The classifier that `save_classifier` wrote, ready to predict.
 
     Raises `DamagedError` unless every array has the form and the values that predictions need.
     """

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import check_contents, is_complete, locked, write_contents, write_json
-from phototrace.learning.classifiers import read_classifier, store_classifier
+from phototrace.learning.classifiers import load_classifier, save_classifier
 from phototrace.learning.features import FeatureExtractor, Origin
 from phototrace.learning.trees import ExtraTrees
 
@@ -88,7 +88,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with locked(folder):
             if is_complete(folder):
                 raise UsageError(f"{folder} is in use. Choose another folder.")
-            stored = store_classifier(classifier, folder / CLASSIFIER)
+            stored = save_classifier(classifier, folder / CLASSIFIER)
             facts = {"version": DETECTOR_VERSION, "origin": asdict(self.origin_)}
             write_json(folder / FACTS, {**facts, "classifier": stored})
             write_contents(folder, [FACTS, CLASSIFIER])
@@ -116,7 +116,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"The detector {folder} was fitted on {origin}, but this extractor gives "
                 f"{extractor.origin}. Load that run at that stage."
             )
-        classifier = read_classifier(folder / CLASSIFIER, facts["classifier"])
+        classifier = load_classifier(folder / CLASSIFIER, facts["classifier"])
         if classifier.n_features_in_ != extractor.width:
             raise DamagedError(f"{folder} takes other features than its run gives. Fit it anew.")
         made = cls(extractor, clone(classifier), seed=0)

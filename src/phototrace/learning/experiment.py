@@ -27,7 +27,7 @@ from phototrace.learning.training import (
 )
 from phototrace.learning.transfer import (
     check_trunk,
-    open_trunk,
+    load_trunk,
     take_trunk,
     with_taught,
 )
@@ -36,11 +36,11 @@ from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
 from phototrace.patches.store import PatchStore
 from phototrace.photos.audit import Leak
-from phototrace.photos.corpora.simulated import simulate
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import Split, make_split
 from phototrace.progress import say
+from phototrace.simulation.collection import simulate
 
 MOST_REPEATS = 4
 """A leg that shows its patches more often than this beyond once an epoch is pointed out."""
@@ -102,8 +102,8 @@ def prepare(recipe: Recipe, manifest: Manifest) -> Experiment:
     chosen = with_enough(taken(manifest, recipe), recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
-        chosen, by.by, recipe.seed, tune=by.tune, test=by.test,
-        test_devices=by.test_devices, tune_devices=by.tune_devices,
+        chosen, by.by, recipe.seed, validation=by.validation, test=by.test,
+        test_devices=by.test_devices, validation_devices=by.validation_devices,
     )  # fmt: skip
     tasks: dict[str, Task] = {}
     plans: dict[str, PatchPlan] = {}
@@ -220,7 +220,7 @@ def train_recipe(
     up to `share_depth` stay as they are, and what is above them is trained anew.
     """
     folder = out / recipe.name
-    trunk = trunk or open_trunk(recipe, Path())
+    trunk = trunk or load_trunk(recipe, Path())
     check_trunk(recipe, trunk)
     experiment = prepare(recipe, manifest)
     network = _network(experiment, backbone, trunk)
@@ -279,7 +279,7 @@ def _train_in(
         "torch": torch.__version__,
     })  # fmt: skip
     if is_complete(folder):
-        run = Run.open(folder)
+        run = Run.load(folder)
         if run.provenance.get("plan") == plan:
             return run
         raise UsageError(
@@ -353,7 +353,7 @@ def _store(name: str, plan: PatchPlan, stores: Path) -> PatchStore:
 def _leg(name: str, store: PatchStore, choice: LegChoice) -> Leg:
     train_rows = store.rows("train")
     _require_a_batch(name, len(train_rows), choice.batch_size)
-    return Leg(name, store, train_rows, store.rows("tune"), choice.batch_size, choice.weight)
+    return Leg(name, store, train_rows, store.rows("validation"), choice.batch_size, choice.weight)
 
 
 def _task(leg: LegChoice, manifest: Manifest) -> Task:

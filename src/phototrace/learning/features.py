@@ -222,7 +222,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """The run and its network, read once and again when `run` or `backbone` is set anew."""
         loaded: _Loaded | None = getattr(self, "_loaded", None)
         if loaded is None or loaded.given[0] is not self.run or loaded.given[1] != self.backbone:
-            run = Run.open(self.run.folder if isinstance(self.run, Run) else Path(self.run))
+            run = Run.load(self.run.folder if isinstance(self.run, Run) else Path(self.run))
             network = run.network(self.backbone)
             loaded = _Loaded((self.run, self.backbone), run, run.hash, network)
             self._loaded = loaded

@@ -15,7 +15,7 @@ from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import shown
 from phototrace.photos.splits import Split
 
-TAUGHT = ("train", "tune")
+TAUGHT = ("train", "validation")
 """The parts that a training opens; the test part is left to the evaluation."""
 VERSION = 1  # goes up when the same photos and split come to give other leaks
 

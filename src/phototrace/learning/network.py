@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from phototrace.errors import UsageError
-from phototrace.learning.normalising import per_leg
+from phototrace.learning.batchnorm import per_leg
 
 Stages = dict[str, nn.Module]
 
@@ -165,14 +165,14 @@ class Network(nn.Module):
 
     Attributes:
         frozen: Whether the trunk stays as it is: in eval mode, without gradients or projection.
-        settled: Whether batch norms normalise by their running averages in training too, and keep
+        frozen: Whether batch norms normalise by their running averages in training too, and keep
             them: what a leg is trained on is then what it is tested on.
     """
 
     def __init__(self, trunk: Mapping[str, nn.Module], heads: Mapping[str, Stages]) -> None:
         super().__init__()
         self.frozen = False
-        self.settled = False
+        self.batch_norm_frozen = False
         self.trunk = nn.ModuleDict(trunk)
         self.heads = nn.ModuleDict({leg: nn.ModuleDict(stages) for leg, stages in heads.items()})
 
@@ -209,8 +209,8 @@ class Network(nn.Module):
         if len(patches) == 1:
             return {leg: self(x, leg) for leg, x in patches.items()}
         sizes = [len(x) for x in patches.values()]
-        # Where norms are settled, legs are normalised alike, and nothing moves.
-        with nullcontext() if self.settled else per_leg(self.trunk, sizes):
+        # Where norms are frozen, legs are normalised alike, and nothing moves.
+        with nullcontext() if self.batch_norm_frozen else per_leg(self.trunk, sizes):
             shared = self.shared(torch.cat(list(patches.values())))
         scores = {}
         for leg, rows in zip(patches, torch.split(shared, sizes), strict=True):
@@ -233,11 +233,11 @@ class Network(nn.Module):
         return Network({}, heads)
 
     def train(self, mode: bool = True) -> Network:
-        """As any module, but a frozen trunk and settled batch norms stay in eval mode."""
+        """As any module, but a frozen trunk and frozen batch norms stay in eval mode."""
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
-        if self.settled:
+        if self.batch_norm_frozen:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()

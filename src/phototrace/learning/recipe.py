@@ -71,15 +71,15 @@ class Simulated(Part):
 class SplitChoice(Part):
     """How photos are kept apart: `by` photo, device, scene, or device and scene.
 
-    `tune_devices`: with "device", whether a third device of a model tunes; else photos of those
-    that train do, as where there is none.
+    `validation_devices`: with "device", whether a third device of a model is for validation; else
+    photos of the training devices are, as where there is no third one.
     """
 
     by: Literal["photo", "device", "scene", "device and scene"] = "photo"
-    tune: float = Field(allow_inf_nan=False, default=0.1, gt=0, lt=1)
+    validation: float = Field(allow_inf_nan=False, default=0.1, gt=0, lt=1)
     test: float = Field(allow_inf_nan=False, default=0.2, gt=0, lt=1)
     test_devices: list[str] = []
-    tune_devices: bool = True
+    validation_devices: bool = True
 
 
 class NetworkChoice(Part):
@@ -113,7 +113,7 @@ class LegChoice(Part):
         min_photos: Camera models with fewer of these photos are left out.
         blocks: `central` (nine central blocks) or `random` (non-overlapping).
         blocks_per_photo: For random blocks, the most from one photo; 0 takes all that fit.
-        per_class: Patches of each class by part (`train`, `tune`, `test`).
+        per_class: Patches of each class by part (`train`, `validation`, `test`).
         photos: The most photos by part, drawn from all; parts left out take all.
         editing: For manipulation: `block`, `region`, or both.
         batch_size: Patches of this leg in one step.
@@ -127,8 +127,8 @@ class LegChoice(Part):
     min_photos: int = Field(default=1, ge=1)
     blocks: Literal["central", "random"] = "central"
     blocks_per_photo: int = Field(default=0, ge=0)
-    per_class: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
-    photos: dict[Literal["train", "tune", "test"], Annotated[int, Field(ge=1)]] = {}
+    per_class: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = {}
+    photos: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = {}
     editing: list[Literal["block", "region"]] = ["block"]
     batch_size: int = Field(default=40, ge=2)
     weight: float = Field(allow_inf_nan=False, default=1.0, gt=0)
@@ -157,8 +157,8 @@ class TrainingChoice(Part):
         learning_rate: Base rate, or the highest of the cycle.
         weight_decay: Of weights; biases and batch-norm have none.
         epochs: Passes over the longest leg.
-        settle: Share of the steps, the last ones, in which batch norms keep their running averages
-            and normalise by them, in training as at test. The paper's is 0.
+        freeze_batch_norm: Share of the steps, the last ones, in which batch norms keep their
+            running averages and normalise by them, in training as at test. The paper's is 0.
         seed: Of initial weights and the order of patches; left out, the recipe's.
         precision: `auto` takes bfloat16 autocast where the processor computes in it.
         trunk_store_gb: In a transfer, the frozen trunk's output is stored once, and only the head
@@ -172,14 +172,14 @@ class TrainingChoice(Part):
     weight_decay: float = Field(allow_inf_nan=False, default=0.0, ge=0)
     halve_every: int = Field(default=3, ge=1)
     epochs: int = Field(default=30, ge=1)
-    settle: float = Field(allow_inf_nan=False, default=0.0, ge=0, lt=1)
+    freeze_batch_norm: float = Field(allow_inf_nan=False, default=0.0, ge=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0, le=1e6)
 
 
 class Recipe(Part):
-    """All choices of one training. `Recipe.read(path)` reads TOML; `to_toml` writes it back."""
+    """All choices of one training. `Recipe.load(path)` reads TOML; `to_toml` writes it back."""
 
     version: Literal[1] = 1
     name: Name
@@ -208,7 +208,7 @@ class Recipe(Part):
         return self
 
     @classmethod
-    def read(cls, path: Path) -> Recipe:
+    def load(cls, path: Path) -> Recipe:
         """Read and validate a recipe.
 
         Raises `UsageError` that names the file, the key, and the nearest key where one is unknown.

@@ -52,7 +52,7 @@ class Run:
     split: Mapping[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> Run:
+    def load(cls, folder: Path) -> Run:
         """Open a finished run, every hash checked.
 
         Raises `UsageError` where there is none, `DamagedError` where a file has changed.
@@ -75,7 +75,7 @@ class Run:
             raise DamagedError(
                 f"{folder} is a run of version {found}; this phototrace reads {RUN_VERSION}."
             )
-        return cls(folder, Recipe.read(folder / RECIPE), provenance, split)
+        return cls(folder, Recipe.load(folder / RECIPE), provenance, split)
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ def require_free(folder: Path, recipe: Recipe, split_hash: str, resume: bool) ->
     another split lies there, or an unfinished one that is not to be resumed.
     """
     if is_complete(folder):
-        run = Run.open(folder)
+        run = Run.load(folder)
         same = run.recipe.choices() == recipe.choices() and run.split["hash"] == split_hash
         if not same:
             raise UsageError(
@@ -175,7 +175,7 @@ def write_run(
     write_json(folder / PROVENANCE, {"version": RUN_VERSION, **provenance})
     write_json(folder / SPLIT, dict(split))
     write_contents(folder, [RECIPE, WEIGHTS, METRICS, PROVENANCE, SPLIT])
-    return Run.open(folder)
+    return Run.load(folder)
 
 
 def machine() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from phototrace.errors import PhototraceError
 from phototrace.learning.batches import Batch, Leg, Source, batches, read_batch, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from phototrace.learning.network import Network
-from phototrace.learning.optimizing import learning_rate, make_optimizer, set_learning_rate
+from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.recipe import TrainingChoice
 from phototrace.progress import progress as show_progress
 
@@ -109,7 +109,7 @@ def train(
     for batch in show_progress(
         stream, total, "Training", done=state.step, status=lambda: _status(state, clock)
     ):
-        network.settled = state.step >= total * (1 - choice.settle)
+        network.batch_norm_frozen = state.step >= total * (1 - choice.freeze_batch_norm)
         rate = learning_rate(choice, state.step, per_epoch)
         set_learning_rate(optimizer, rate)
         step(network, optimizer, batch, machine, state, folder, weights)
@@ -214,7 +214,7 @@ def _close_epoch(
     per_epoch: int,
     log: Any,
 ) -> None:
-    """Add the epoch's figures, with the accuracy on the tune part, and start the next sums."""
+    """Add the epoch's figures and the accuracy on the validation part; start the next sums."""
     epoch = state.step // per_epoch
     for leg in legs:
         seen = state.seen[leg.name]
@@ -225,10 +225,12 @@ def _close_epoch(
             "loss": state.loss[leg.name] / seen,
             "accuracy": state.correct[leg.name] / seen,
         }
-        if len(leg.tune):
-            guess = predict_proba(network, leg.store, leg.tune, leg.name, machine).argmax(1)
-            row["tune_accuracy"] = float(np.mean(guess == leg.store.label[leg.tune]))
-            log.add_scalar(f"{leg.name}/tune_accuracy", row["tune_accuracy"], state.step)
+        if len(leg.validation):
+            guess = predict_proba(network, leg.store, leg.validation, leg.name, machine).argmax(1)
+            row["validation_accuracy"] = float(np.mean(guess == leg.store.label[leg.validation]))
+            log.add_scalar(
+                f"{leg.name}/validation_accuracy", row["validation_accuracy"], state.step
+            )
         state.metrics.append(row)
     state.loss, state.correct, state.seen = {}, {}, {}
 
@@ -251,15 +253,15 @@ class _Clock:
 
 
 def _status(state: Progress, clock: _Clock) -> str:
-    """Loss and accuracy of the running epoch, the last accuracy on the tune part, speed."""
+    """Loss and accuracy of the running epoch, the last accuracy on the validation part, speed."""
     shown = [f"{clock.patches_per_second():.0f} patches/s"]
     seen = sum(state.seen.values())
     if seen:
         loss, right = sum(state.loss.values()) / seen, sum(state.correct.values()) / seen
         shown[:0] = [f"loss {loss:.3f}", f"accuracy {right:.1%}"]
-    if state.metrics and "tune_accuracy" in state.metrics[-1]:
+    if state.metrics and "validation_accuracy" in state.metrics[-1]:
         row = state.metrics[-1]
-        shown.append(f"epoch {row['epoch']}: tune {row['tune_accuracy']:.1%}")
+        shown.append(f"epoch {row['epoch']}: validation {row['validation_accuracy']:.1%}")
     return ", ".join(shown)
 
 

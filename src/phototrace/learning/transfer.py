@@ -18,13 +18,13 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 
 
-def open_trunk(recipe: Recipe, beside: Path) -> Run | None:
+def load_trunk(recipe: Recipe, beside: Path) -> Run | None:
     """The run that `trunk_from` names, relative to the folder `beside`; None where none is named.
 
     Raises `UsageError` where it is not there, `DamagedError` where it has changed.
     """
     named = recipe.network.trunk_from
-    return None if named is None else Run.open(beside / named)
+    return None if named is None else Run.load(beside / named)
 
 
 def check_trunk(recipe: Recipe, trunk: Run | None) -> None:

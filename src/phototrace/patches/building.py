@@ -63,7 +63,7 @@ def build_store(
     work = partial(_build_shard, folder, dict(operations))
     records = list(parallel_map(work, shards(plan), "Cutting patches"))
     _finish(plan, folder, records)
-    return PatchStore.open(folder)
+    return PatchStore.load(folder)
 
 
 def cut_patches(

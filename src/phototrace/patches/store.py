@@ -34,7 +34,7 @@ def shard_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class PatchStore:
-    """The patches of one task; `PatchStore.open(folder)` reads a finished one.
+    """The patches of one task; `PatchStore.load(folder)` reads a finished one.
 
     Attributes:
         folder: Where it lies.
@@ -45,7 +45,7 @@ class PatchStore:
     facts: Mapping[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> PatchStore:
+    def load(cls, folder: Path) -> PatchStore:
         """Open a finished store; sizes are checked here, hashes by `verify`.
 
         Raises `DamagedError` where a file is missing, or of another version or size.
@@ -115,7 +115,7 @@ class PatchStore:
         return np.asarray(column.to_numpy())
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """Row numbers of the patches of one part (`train`, `tune`, `test`)."""
+        """Row numbers of the patches of one part (`train`, `validation`, `test`)."""
         if part not in PARTS:
             raise ValueError(f"{part} is no part: {PARTS}")
         return np.flatnonzero(self.column("part") == part)
@@ -158,7 +158,7 @@ def find_store(folder: Path, plan_hash: str) -> PatchStore | None:
     """The finished store of this plan in `folder`, or None."""
     if not is_complete(folder):
         return None
-    store = PatchStore.open(folder)
+    store = PatchStore.load(folder)
     return store if store.facts.get("plan") == plan_hash else None
 
 

@@ -41,7 +41,7 @@ class Leak:
             that look the same), "same burst", "same device", "same scene".
         a: Path, as in the manifest, of one photo.
         b: Path of the other.
-        parts: Their parts, in the order train, tune, test; ("", "") without a split.
+        parts: Their parts, in the order train, validation, test; ("", "") without a split.
         text: A sentence on it.
     """
 
@@ -99,11 +99,11 @@ def audit(
 
 
 def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "photo") -> Split:
-    """Take a hand-made split from a manifest's column of "train", "tune" and "test".
+    """Take a hand-made split from a manifest's column of "train", "validation" and "test".
 
     Rows with another value are excluded. `by` says what the split promises to keep apart, which
     `audit` then checks. A photo that the column puts in several parts stands in `conflicts`, and in
-    the part that comes last of train, tune, test.
+    the part that comes last of train, validation, test.
 
     Raises:
         UsageError: There is no such column, no row has a part in it, or `by` is unknown.
@@ -124,7 +124,8 @@ def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "ph
             excluded[photo.id] = f"{column} is {value!r}"
     if not found:
         raise UsageError(
-            f"The column {column!r} says train, tune or test of no photo. Fill it, or name another."
+            f"The column {column!r} says train, validation or test of no photo. Fill it, or name "
+            "another."
         )
     part = {i: max((part for _, part in rows), key=PARTS.index) for i, rows in found.items()}
     conflicts = {i: tuple(rows) for i, rows in found.items() if len({r[1] for r in rows}) > 1}

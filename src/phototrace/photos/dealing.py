@@ -1,4 +1,4 @@
-"""Draw groups of photos and devices into train, tune and test; the arithmetic behind `splits`."""
+"""Draw groups of photos and devices into the parts of a split; the arithmetic behind `splits`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from phototrace.photos.manifest import PhotoRecord
 
-PARTS = ("train", "tune", "test")
+PARTS = ("train", "validation", "test")
 # A device with less than this share of its model's largest is drawn only if there is no other:
 # one photo would be no test, and training on the one photo that is left no training.
 _SMALL_DEVICE = 0.1
@@ -19,15 +19,15 @@ Named = Callable[[Group], str]
 
 @dataclass(frozen=True)
 class Draw:
-    """A seed and the shares of photos to tune and test on; what is drawn is ordered by hash.
+    """A seed, and the shares of photos for validation and test; what is drawn is ordered by hash.
 
-    `tune_devices` says whether whole devices may tune.
+    `validation_devices` says whether whole devices may be for validation.
     """
 
     seed: int
-    tune: float
+    validation: float
     test: float
-    tune_devices: bool = True
+    validation_devices: bool = True
 
     def order(self, name: str) -> str:
         """Where `name` comes in the draw; other names do not matter."""
@@ -37,20 +37,23 @@ class Draw:
 def deal(
     groups: Sequence[Group], draw: Draw, name: Named, *, test_first: bool = True
 ) -> dict[str, list[Group]]:
-    """Deal whole groups to the parts: the largest trains, then test, tune and train by the draw.
+    """Deal whole groups to the parts: the largest trains, the draw fills test, validation, train.
 
-    Three groups or more fill all parts. Of two, the second tests (`test_first`) or tunes.
+    Three groups or more fill all parts. Of two, the second is for test (`test_first`) or
+    for validation.
     """
     if not groups:
         return {part: [] for part in PARTS}
     photos = sum(map(len, groups))
     largest, rest = largest_and_rest(groups, draw, name)
-    most = len(rest) - 1  # One is left to tune; but of two groups in all, the second may test.
+    most = (
+        len(rest) - 1
+    )  # One is left for validation; but of two groups in all, the second may test.
     if len(rest) == 1 and test_first:
         most = 1
     test, rest = take(rest, draw.test * photos, most)
-    tune, rest = take(rest, draw.tune * photos, len(rest))
-    return {"train": [largest, *rest], "tune": tune, "test": test}
+    validation, rest = take(rest, draw.validation * photos, len(rest))
+    return {"train": [largest, *rest], "validation": validation, "test": test}
 
 
 def largest_and_rest(groups: Sequence[Group], draw: Draw, name: Named) -> tuple[Group, list[Group]]:
@@ -79,15 +82,15 @@ def take(groups: list[Group], photos: float, most: int) -> tuple[list[Group], li
 
 
 def draw_devices(
-    counts: Mapping[str, int], draw: Draw, forced: Set[str], *, tune: bool
+    counts: Mapping[str, int], draw: Draw, forced: Set[str], *, validation: bool
 ) -> dict[str, str]:
-    """Which devices of one camera model test and tune; those not named train.
+    """Which devices of one camera model are for test and validation; those not named train.
 
     Args:
         counts: Device to its number of photos; all devices of one model.
         draw: Orders the devices.
         forced: Devices that test anyway; a model with one of them gets no other.
-        tune: Whether a device may tune.
+        validation: Whether a device may be for validation.
     """
     roles = {device: "test" for device in counts if device in forced}
     free = sorted((device for device in counts if device not in forced), key=draw.order)
@@ -100,6 +103,6 @@ def draw_devices(
         tests = (sizeable or others)[0]
         roles[tests] = "test"
         sizeable = [device for device in sizeable if device != tests]
-    if tune and sizeable:
-        roles[sizeable[0]] = "tune"
+    if validation and sizeable:
+        roles[sizeable[0]] = "validation"
     return roles

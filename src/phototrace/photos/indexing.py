@@ -69,7 +69,7 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
         _check_out(out, source)
     journal = out.parent / f".{out.name}.journal" if out is not None else None
     if source.suffix.lower() in _ENDINGS and not source.is_dir():
-        given = Manifest.read(source)
+        given = Manifest.load(source)
         rows, found, reading = list(given.photos), Found(), Reading([])
         root = given.root
     else:
@@ -85,7 +85,7 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     kept, problems = _complete(rows, folder, results)
     manifest = Manifest(tuple(_with_bursts(kept)), root)
     if out is not None and journal is not None:
-        manifest = manifest.write(out)
+        manifest = manifest.save(out)
         journal.unlink(missing_ok=True)
     duplicates = tuple(p for p in problems if p.kind == "duplicate")
     broken = [*found.broken, *(p for p in problems if p.kind != "duplicate")]
@@ -103,11 +103,11 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
     in the log as warnings.
 
     Raises:
-        UsageError: As by `Manifest.read` and `index`.
+        UsageError: As by `Manifest.load` and `index`.
         PhotoError: The folder holds photos, but none of them can be read.
     """
     if path.suffix.lower() in _ENDINGS and not path.is_dir():
-        return Manifest.read(path)
+        return Manifest.load(path)
     result = index(path, corpus)
     for text in (*result.notes, *(problem.text for problem in result.broken)):
         _log.warning("%s", text)

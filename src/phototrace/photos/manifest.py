@@ -153,7 +153,7 @@ class Manifest:
         return wanted
 
     @classmethod
-    def read(cls, path: Path) -> Manifest:
+    def load(cls, path: Path) -> Manifest:
         """Read a `.csv` or `.parquet` manifest.
 
         Raises:
@@ -171,7 +171,7 @@ class Manifest:
         corpus = Path(os.path.abspath(path)).parent.name
         return cls(tuple(_record(row, n, path, corpus) for n, row in rows), path.parent)
 
-    def write(self, path: Path) -> Manifest:
+    def save(self, path: Path) -> Manifest:
         """Write as `.csv` or `.parquet`, by the name's ending, whole or not at all.
 
         Relative paths are rewritten to start from the new file's folder.

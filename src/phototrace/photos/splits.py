@@ -1,4 +1,4 @@
-"""Which photos train, tune and test, and by what they were kept apart.
+"""Which photos are for training, validation and test, and by what they were kept apart.
 
 A split is a pure function of the manifest's content and a seed: neither the order of the rows nor
 the paths matter. What is drawn is drawn by the SHA-256 of `seed:name`, so that adding a photo moves
@@ -8,15 +8,16 @@ by "photo"
     Within each camera model, bursts are dealt to the parts. A model with three or more bursts is in
     all parts. The largest burst always trains.
 by "device"
-    Of each camera model with two or more devices, one whole device tests; with three or more,
-    another one tunes where it can. The device with the most photos always trains, and a device with
-    less than a tenth of its photos is not drawn unless there is no other. Where no device tunes,
-    bursts of the training devices do. A model with one device is not in the test part: see `notes`.
+    Of each camera model with two or more devices, one whole device is for test; with three or more,
+    another one is for validation where it can. The device with the most photos always trains, and a
+    device with less than a tenth of its photos is not drawn unless there is no other. Where there
+    is no validation device, bursts of the training devices take its place. A model with one device
+    is not in the test part: see `notes`.
 by "scene"
     Whole scenes are dealt to the parts over all cameras; the largest always trains.
 by "device and scene"
-    Test: test devices in test scenes. Train and tune: the other devices in training and tuning
-    scenes. What is left is excluded. Train and tune share devices, not scenes.
+    Test: test devices in test scenes. Train and validation: the other devices in scenes of
+    these parts. What is left is excluded. Train and validation share devices, not scenes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Split:
     Attributes:
         by: What the parts were kept apart by.
         seed: Of the draw.
-        part: Photo id to "train", "tune" or "test".
+        part: Photo id to "train", "validation" or "test".
         excluded: Photo id to the reason why it is in no part.
         hash: Over all settings and the pairs of SHA-256 and part; 64 hexadecimal digits.
         notes: Sentences on what could not be done as asked, such as models with one device.
@@ -64,7 +65,7 @@ class Split:
             UsageError: There is no such part.
         """
         if part not in PARTS:
-            raise UsageError(f"There is no part {part!r}. Choose train, tune or test.")
+            raise UsageError(f"There is no part {part!r}. Choose train, validation or test.")
         return replace(
             manifest, photos=tuple(p for p in manifest.photos if self.part.get(p.id) == part)
         )
@@ -75,40 +76,41 @@ def make_split(
     by: str,
     seed: int,
     *,
-    tune: float = 0.1,
+    validation: float = 0.1,
     test: float = 0.2,
     test_devices: Sequence[str] = (),
-    tune_devices: bool = True,
+    validation_devices: bool = True,
 ) -> Split:
-    """Deal a manifest's photos to train, tune and test (see above).
+    """Deal a manifest's photos to train, validation and test (see above).
 
     Args:
         manifest: With devices, scenes and bursts as far as the split needs them.
         by: "photo", "device", "scene" or "device and scene".
         seed: Of the draw.
-        tune: Share of photos (with "scene", of all photos; else of each model's) to tune on.
+        validation: Share of photos (with "scene", of all photos; else of each model's) for
+            validation.
         test: Likewise, to test on. With "device", whole devices test and this does not matter.
         test_devices: `device_id`s that test whatever the draw: with "photo" with their bursts, with
             "scene" with their whole scenes, otherwise in place of a drawn device of their model.
-        tune_devices: With "device", whether another device of a model tunes, where there is one;
-            otherwise bursts of those that train do.
+        validation_devices: With "device", whether another device of a model is for validation,
+            where there is one; otherwise bursts of the training devices are.
 
     Raises:
         UsageError: The manifest lacks what `by` needs, a part would be empty, or a value is wrong.
     """
     if by not in BY:
         raise UsageError(f"A split cannot be by {by!r}. Choose one of: {', '.join(BY)}.")
-    if not (0 < tune < 1 and 0 < test < 1 and tune + test < 1):
+    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise UsageError(
-            f"tune = {tune} and test = {test} leave no photos for a part. Both must be above 0, "
-            "and below 1 together."
+            f"validation = {validation} and test = {test} leave no photos for a part. Both must be "
+            "above 0, and below 1 together."
         )
     records, excluded = _distinct(manifest)
     forced = frozenset(test_devices)
     unknown = sorted(forced - {p.device_id for p in records})
     if unknown:
         raise UsageError(f"The manifest has no device {unknown[0]!r}. Correct test_devices.")
-    draw = Draw(seed, tune, test, tune_devices)
+    draw = Draw(seed, validation, test, validation_devices)
     dealt = {
         "photo": _by_photo,
         "device": _by_device,
@@ -117,9 +119,13 @@ def make_split(
     }[by](records, draw, forced)
     excluded |= dealt.excluded
     _require_all_parts(by, dealt)
-    settings: dict[str, object] = {"tune": tune, "test": test, "test_devices": sorted(forced)}
-    if not tune_devices:
-        settings["tune_devices"] = False
+    settings: dict[str, object] = {
+        "validation": validation,
+        "test": test,
+        "test_devices": sorted(forced),
+    }
+    if not validation_devices:
+        settings["validation_devices"] = False
     hashes = {p.id: p.sha256 for p in records}
     pairs = sorted([hashes[i], part] for i, part in dealt.part.items())
     notes = [*dealt.notes, *count_reasons(excluded)]
@@ -194,11 +200,11 @@ def _by_scene(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) ->
 
 def _by_device(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) -> _Dealt:
     dealt = _Dealt()
-    roles = _device_roles(records, draw, forced, dealt, tune=draw.tune_devices)
+    roles = _device_roles(records, draw, forced, dealt, validation=draw.validation_devices)
     kept = [p for p in records if p.id not in dealt.excluded]
     for part in PARTS:
         dealt.put((p for p in kept if roles[p.device_id] == part), part)
-    _tune_by_burst(kept, roles, draw, dealt)
+    _validation_by_burst(kept, roles, draw, dealt)
     # Parts by device can cut a burst that spans devices: it stays where it tests.
     for burst in connected(kept, lambda p: [p.burst]):
         stays = max((dealt.part[p.id] for p in burst), key=PARTS.index)
@@ -207,25 +213,25 @@ def _by_device(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) -
     return dealt
 
 
-def _tune_by_burst(
+def _validation_by_burst(
     records: list[PhotoRecord], roles: Mapping[str, str], draw: Draw, dealt: _Dealt
 ) -> None:
-    """Where no device of a camera tunes, some bursts of its training devices do."""
-    tuned = {p.camera for p in records if roles[p.device_id] == "tune"}
-    training = [p for p in records if roles[p.device_id] == "train" and p.camera not in tuned]
+    """Where a camera has no validation device, some bursts of its training devices are."""
+    validated = {p.camera for p in records if roles[p.device_id] == "validation"}
+    training = [p for p in records if roles[p.device_id] == "train" and p.camera not in validated]
     cameras: dict[str, list[Group]] = defaultdict(list)
     for burst in connected(training, lambda p: [p.burst]):
         cameras[burst[0].camera].append(burst)
     for _, bursts in sorted(cameras.items()):
         _, rest = largest_and_rest(bursts, draw, _burst_name)
-        for group in take(rest, draw.tune * sum(map(len, bursts)), len(rest))[0]:
-            dealt.put(group, "tune")
+        for group in take(rest, draw.validation * sum(map(len, bursts)), len(rest))[0]:
+            dealt.put(group, "validation")
 
 
 def _by_device_and_scene(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) -> _Dealt:
     dealt = _Dealt()
     _require_scenes(records)
-    roles = _device_roles(records, draw, forced, dealt, tune=False)
+    roles = _device_roles(records, draw, forced, dealt, validation=False)
     scenes = deal(connected(records, lambda p: [p.scene, p.burst]), draw, _scene_name)
     for part, groups in scenes.items():
         for photo in (p for group in groups for p in group if p.id not in dealt.excluded):
@@ -245,7 +251,7 @@ def _device_roles(
     forced: frozenset[str],
     dealt: _Dealt,
     *,
-    tune: bool = True,
+    validation: bool = True,
 ) -> dict[str, str]:
     """Part of each device; photos whose device cannot be told from a test device are excluded."""
     cameras: dict[str, Counter[str]] = defaultdict(Counter)
@@ -255,14 +261,16 @@ def _device_roles(
     roles: dict[str, str] = {}
     for counts in cameras.values():
         known = {d: n for d, n in counts.items() if d not in unknown or d in forced}
-        roles |= dict.fromkeys(counts, "train") | draw_devices(known, draw, forced, tune=tune)
+        roles |= dict.fromkeys(counts, "train") | draw_devices(
+            known, draw, forced, validation=validation
+        )
     for photo in records:
         if not photo.camera and not photo.device:
             dealt.exclude([photo], "neither its camera nor its device is known")
         elif not photo.device and any(
             roles[d] != "train" for d in cameras[photo.camera] if d != photo.device_id
         ):
-            dealt.exclude([photo], "its device is unknown and may be one that tests or tunes")
+            dealt.exclude([photo], "its device is unknown and may be one for test or validation")
     left = {p.device_id for p in records if p.id not in dealt.excluded}
     for camera, counts in sorted(cameras.items()):
         found = {roles[device] for device in counts if device in left}

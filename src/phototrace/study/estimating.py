@@ -52,8 +52,8 @@ class Estimate:
 def estimate(plan: StudyPlan) -> Estimate:
     """Time by steps measured on this machine, a few of each kind, and disk by the plan's patches.
 
-    A training's own reading, checkpoints and tests on the tune part are not measured: they add
-    some percent. Simulating and cutting the photos is left out.
+    A training's own reading, checkpoints and tests on the validation part are not measured:
+    they add some percent. Simulating and cutting the photos is left out.
     """
     speed = _measure(plan)
     seconds: dict[str, float] = {}
@@ -85,7 +85,9 @@ def _training_seconds(plan: StudyPlan, one: Training, speed: _Speed) -> float:
         return passes * speed.step
     assert one.depth is not None
     (target,) = one.targets
-    rows = int((plan.experiment.plans[target].part < 2).sum())  # what trains and tunes is stored
+    rows = int(
+        (plan.experiment.plans[target].part < 2).sum()
+    )  # what trains and validates is stored
     stored = 4 * speed.trunk_floats[one.depth] * rows <= one.recipe.training.trunk_store_gb * 1e9
     trunk = rows if stored else passes
     return passes * speed.head[one.depth] + trunk * speed.forward

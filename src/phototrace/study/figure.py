@@ -18,7 +18,7 @@ from phototrace.evidence.figures import (
     new_canvas,
     to_bytes,
 )
-from phototrace.evidence.wording import shown
+from phototrace.evidence.formatting import shown
 from phototrace.study.paper import Key
 from phototrace.study.results import Score
 from phototrace.study.tables import FIGURE_TARGETS, WAYS, figure_keys

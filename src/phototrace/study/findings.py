@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import page_trend_test
 
+from phototrace.evidence.formatting import lowest_to_highest, percent, points
 from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials
-from phototrace.evidence.wording import lowest_to_highest, percent, points
 from phototrace.study.paper import Key
 from phototrace.study.results import RESAMPLES, Answers
 

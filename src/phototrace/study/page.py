@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from phototrace.evidence.formatting import kept_apart, lowest_to_highest, saved_anew
 from phototrace.evidence.intervals import counted
 from phototrace.evidence.report import environment, inline
-from phototrace.evidence.wording import kept_apart, lowest_to_highest, saved_anew
 from phototrace.photos.dealing import PARTS
 from phototrace.study.figure import figure_3
 from phototrace.study.findings import Finding
@@ -130,12 +130,12 @@ def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _count(facts: Mapping[str, Any], task: str) -> str:
-    """Such as "5 classes; 7 photos of each to train, 2 to tune, 3 to test"."""
+    """Such as "5 classes; 7 photos of each to train, 2 to validation, 3 to test"."""
     photos = facts["photos"][task]
-    train, tune, test = (lowest_to_highest(photos[part].values()) for part in PARTS)
+    train, validation, test = (lowest_to_highest(photos[part].values()) for part in PARTS)
     return (
-        f"{len(facts['classes'][task])} classes; photos of each: {train} to train, {tune} to "
-        f"tune, {test} to test."
+        f"{len(facts['classes'][task])} classes; photos of each: {train} to train, {validation} to "
+        f"validation, {test} to test."
     )
 
 

@@ -31,7 +31,7 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
         UsageError: A photo has changed or gone, others came, or the manifest says other things of
             them, since the study began.
     """
-    begun = Manifest.read(kept) if kept.is_file() else None
+    begun = Manifest.load(kept) if kept.is_file() else None
     whole = {photo.sha256 for photo in begun.photos} if begun else set()
     jobs = [(manifest.path_of(p), p.sha256, p.sha256 in whole) for p in manifest.photos]
     looked_at = parallel_map(_what_is_wrong, jobs, "Checking photos")
@@ -50,7 +50,7 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
             say(one["text"])
         if left_out:
             say(f"{len(left_out)} of {len(jobs)} photos are left out.")
-        found.write(kept)
+        found.save(kept)
     return found, left_out
 
 

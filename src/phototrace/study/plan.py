@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from phototrace.errors import UsageError
-from phototrace.evidence.wording import shown
+from phototrace.evidence.formatting import shown
 from phototrace.files import hash_of
 from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg, with_enough
 from phototrace.learning.network import BACKBONES, CHANNELS, build_network, check_share_depth
@@ -99,7 +99,7 @@ class StudyPlan:
         recipe: Its choices.
         seeds: One seed a repetition.
         depths: Share depths, shallow to deep.
-        experiment: The one split, and each task's classes and patches to train and tune on.
+        experiment: The one split, and each task's classes and patches to train and validation on.
         tests: Task -> its test patches, every class as often.
         missing: Classes that the recipe names and the photos lack, by task.
         trainings: In the order they are done, of every seed.
@@ -142,8 +142,8 @@ def plan_study(recipe: StudyRecipe, manifest: Manifest, seeds: int = 1) -> Study
     """Split the photos, choose every patch, and list what is to be trained.
 
     Raises:
-        UsageError: The photos do not serve the recipe: a class has no photo to train, tune or test
-            on, a split is not possible, or a task has fewer than two classes.
+        UsageError: The photos do not serve the recipe: a class has no photo in a part, a
+            split is not possible, or a task has fewer than two classes.
     """
     depths = _depths(recipe)
     base, missing = _base(recipe, manifest, depths[-1])

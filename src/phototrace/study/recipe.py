@@ -106,6 +106,6 @@ class StudyRecipe(Part):
         return self
 
     @classmethod
-    def read(cls, path: Path) -> StudyRecipe:
-        """Read and validate a study's recipe; raises `UsageError` as `Recipe.read` does."""
+    def load(cls, path: Path) -> StudyRecipe:
+        """Read and validate a study's recipe; raises `UsageError` as `Recipe.load` does."""
         return validated(cls, read_toml(path), str(path))

@@ -14,7 +14,7 @@ from typing import Any
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import plain
-from phototrace.evidence.wording import shown
+from phototrace.evidence.formatting import shown
 from phototrace.files import write_bytes, write_json
 from phototrace.learning.recipe import validated
 from phototrace.photos.corpora.dresden import planned

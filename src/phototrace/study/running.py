@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from phototrace.errors import DamagedError, UsageError
+from phototrace.evidence.inference import detect_store, predict_store
 from phototrace.evidence.predictions import Predictions
-from phototrace.evidence.testing import detect_store, predict_store
 from phototrace.files import is_complete, locked, write_json
 from phototrace.learning.detector import Detector
 from phototrace.learning.experiment import find_photos, train_recipe
@@ -227,7 +227,7 @@ class _Work:
         trunk = self._run(one.trunk) if one.trunk else None
         folder = self._folder(one.name)
         if is_complete(folder):  # its name tells choices and data; machines may differ
-            run = Run.open(folder)
+            run = Run.load(folder)
             if trunk is None or run.provenance["trunk"]["hash"] == trunk.hash:
                 return run
             shutil.rmtree(folder)  # stands on a trunk that is not there any more
@@ -300,7 +300,7 @@ class _Work:
         return record
 
     def _run(self, name: str) -> Run:
-        return Run.open(self._folder(name))
+        return Run.load(self._folder(name))
 
     def _folder(self, name: str) -> Path:
         return self.out / "runs" / name

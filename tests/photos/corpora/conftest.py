@@ -73,8 +73,8 @@ def parts_of() -> Callable[[Manifest, str], dict[str, set[str]]]:
     """Split, audit, and give the parts in which the versions of each original are."""
 
     def split(manifest: Manifest, by: str) -> dict[str, set[str]]:
-        made = make_split(manifest, by, 3, tune=0.2, test=0.3)
-        assert set(made.part.values()) == {"train", "tune", "test"}
+        made = make_split(manifest, by, 3, validation=0.2, test=0.3)
+        assert set(made.part.values()) == {"train", "validation", "test"}
         assert audit(manifest, made) == []
         parts: dict[str, set[str]] = {}
         for photo in manifest.photos:

@@ -201,7 +201,7 @@ def test_a_whole_copy_serves_fifteen_and_two_and_splits(dresden_index: Path) -> 
     manifest = Manifest(photos, Path())
     split = make_split(manifest, "device and scene", 1)
     wanted = {*classes["T_B"].values(), *classes["T_C"].values()}
-    for part in ("train", "tune", "test"):
+    for part in ("train", "validation", "test"):
         assert wanted <= {p.camera for p in split.photos(manifest, part).photos}
 
 
@@ -237,8 +237,8 @@ def test_a_plans_hashes_follow_from_the_names_alone(tmp_path: Path) -> None:
     again = {p.path: p.sha256 for p in second.photos}
     assert len(set(again.values())) == len(again) == 2 + len(DEVICE_ROWS)
     assert [again[p.path] for p in first.photos] == [olympus.sha256, nikon.sha256]
-    written = first.write(tmp_path / "plan" / "m.csv")
-    assert Manifest.read(tmp_path / "plan" / "m.csv") == written
+    written = first.save(tmp_path / "plan" / "m.csv")
+    assert Manifest.load(tmp_path / "plan" / "m.csv") == written
 
 
 DEVICE_ROWS = [(f"{stem}_{device}_1.JPG", "1", "1") for stem, device in DEVICES]

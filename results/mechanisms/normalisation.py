@@ -1,0 +1,125 @@
+"""Why a short multitask training tests worse than it trains: whose batch-norm statistics?
+
+    python results/mechanisms/normalisation.py RECIPE --out FOLDER [--photos PHOTOS] [--write]
+
+In training every leg is normalised by its own batch's statistics; at test all legs by one average
+over the legs (paper, Sec. 4.2). Here the hybrid of `mechanisms.py`, which must have been run with
+the same RECIPE and FOLDER, is tested both ways: as it is, and with each leg's own statistics, taken
+over 2,000 of its training patches. The weights are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from phototrace.evidence.comparison import compare
+from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.inference import predict_photos
+from phototrace.evidence.markdown import (
+    fill_page,
+    percent_and_interval,
+    points_and_interval,
+    table,
+)
+from phototrace.evidence.predictions import Predictions
+from phototrace.learning.batches import read_batch
+from phototrace.learning.experiment import find_photos, prepare
+from phototrace.learning.network import Network
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.run import Run
+from phototrace.learning.training import accelerator, place, predict_proba, to_input
+from phototrace.patches.building import build_store
+from phototrace.patches.store import PatchStore
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "mechanisms.md"
+PATCHES, BATCH = 2000, 100
+OWN = "-own-statistics.parquet"
+
+
+@torch.no_grad()
+def with_own_statistics(
+    network: Network, store: PatchStore, rows: NDArray[np.int64], leg: str
+) -> Network:
+    """The network with batch-norm statistics over a leg's patches; weights stay as they are."""
+    machine = accelerator()
+    place(network, machine.device).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain mean over all batches
+            layer.train()
+    for start in range(0, len(rows), BATCH):
+        patches, _ = read_batch(store, rows[start : start + BATCH])
+        with machine.autocast():
+            network(to_input(patches, machine.device), leg)
+    return network.eval()
+
+
+def stored(setting: str) -> dict[str, tuple[Predictions, Predictions]]:
+    """Leg -> predictions with averaged and with own statistics, as they lie beside this file."""
+    found = {}
+    for path in sorted((HERE / setting).glob(f"*{OWN}")):
+        leg = path.name.removesuffix(OWN)
+        averaged = HERE / setting / f"{leg}-network-multitask.parquet"
+        found[leg] = (Predictions.load(averaged), Predictions.load(path))
+    return found
+
+
+def tables(setting: str) -> dict[str, str]:
+    """One table: each leg both ways."""
+    rows = [
+        (
+            leg,
+            percent_and_interval(evaluate(averaged).balanced_accuracy),
+            percent_and_interval(evaluate(own).balanced_accuracy),
+            points_and_interval(compare(own, averaged)),
+        )
+        for leg, (averaged, own) in stored(setting).items()
+    ]
+    head = ("leg", "averaged statistics, %", "the leg's own, %", "difference, points")
+    return {f"{setting} normalisation": table(head, rows)}
+
+
+def main() -> None:
+    """Test the hybrid both ways."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--photos", type=Path, default=None)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    base = Recipe.load(asked.recipe)
+    manifest = find_photos(base, asked.recipe.parent, asked.photos, asked.out)
+    run = Run.load(asked.out / "runs" / f"{base.name}-hybrid-{base.network.share_depth}")
+    for leg, plan in prepare(base, manifest).plans.items():
+        store = build_store(plan, asked.out / "runs/stores" / f"{leg}-{plan.hash[:12]}")
+        rows = np.random.default_rng(base.seed).permutation(store.rows("train"))[:PATCHES]
+        network = with_own_statistics(run.network(), store, rows, leg)
+        averaged = predict_photos(run, manifest, asked.out / "tests", leg=leg).predictions
+        (folder,) = (
+            path
+            for path in (asked.out / "tests").glob(f"{leg}-test-*")
+            if PatchStore.load(path).hash == averaged.data_hash
+        )
+        tested = PatchStore.load(folder)
+        probabilities = predict_proba(
+            network, tested, np.arange(len(tested)), leg, accelerator(), label=f"Testing {leg}"
+        )
+        own = replace(averaged, run=f"{averaged.run}, own statistics", probabilities=probabilities)
+        print(f"{leg}: {points_and_interval(compare(own, averaged))} points", flush=True)
+        if asked.write:
+            own.save(HERE / base.name / f"{leg}{OWN}")
+    if asked.write:
+        fill_page(PAGE, tables(base.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""A run on photos that it has not seen: one prediction a patch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phototrace.errors import UsageError
+from phototrace.evidence.predictions import Predictions
+from phototrace.learning.experiment import patch_settings, taken, taken_by_leg
+from phototrace.learning.leaks import TAUGHT, taught_bursts
+from phototrace.learning.network import Backbone
+from phototrace.learning.run import Run
+from phototrace.learning.tasks import T_A, Task
+from phototrace.learning.training import accelerator, predict_proba
+from phototrace.patches.building import build_store
+from phototrace.patches.plan import PatchPlan, label_of, plan_patches
+from phototrace.patches.store import PatchStore
+from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.splits import Split
+
+if TYPE_CHECKING:
+    from phototrace.learning.detector import Detector
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What one leg of a run said of photos, and which photos were left out and why.
+
+    Attributes:
+        leg: Its name.
+        predictions: One row a patch.
+        photos: Number of photos tested.
+        left_out: Reason -> number of photos.
+        unreadable: Path -> why it could not be read.
+    """
+
+    leg: str
+    predictions: Predictions
+    photos: int
+    left_out: Mapping[str, int]
+    unreadable: Mapping[str, str]
+
+
+def predict_photos(
+    run: Run,
+    manifest: Manifest,
+    stores: Path,
+    *,
+    leg: str | None = None,
+    backbone: Backbone | None = None,
+) -> Tested:
+    """Predict every patch of the photos that a leg of the run may be tested on; first by default.
+
+    Photos of the run's own test part, and photos that it has never met, are tested. Left out and
+    counted are those that taught or tuned any of its legs or its trunk, or share a burst with one
+    that did, those its split kept out of every part, those that its recipe does not take, and
+    cameras that it does not know. All patches that the recipe's cutting gives are tested, whether
+    or not classes are balanced.
+    """
+    leg = leg or next(iter(run.classes))
+    chosen = _choose(run, leg, manifest, stores)
+    predictions = predict_store(run, leg, chosen.store, title(run, leg), backbone=backbone)
+    return _tested(leg, chosen, predictions)
+
+
+def predict_store(
+    run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
+) -> Predictions:
+    """What a leg of a run says of every patch of a store, whose photos must not have taught it.
+
+    `name` is what reports call the run.
+    """
+    machine = accelerator(run.recipe.training.precision)
+    probabilities = predict_proba(
+        run.network(backbone), store, np.arange(len(store)), leg, machine, label=f"Testing {name}"
+    )
+    return _predictions(run, leg, name, run.hash, store, probabilities)
+
+
+def detect_photos(
+    detector: Detector, run: Run, leg: str, manifest: Manifest, stores: Path, name: str
+) -> Tested:
+    """What a detector says of the photos that a leg of `run` may be tested on.
+
+    The rest is as in `predict_photos` and `detect_store`.
+    """
+    _require_one_split(detector, run)
+    chosen = _choose(run, leg, manifest, stores)
+    return _tested(leg, chosen, detect_store(detector, run, leg, chosen.store, name))
+
+
+def detect_store(
+    detector: Detector, run: Run, leg: str, store: PatchStore, name: str
+) -> Predictions:
+    """What a detector says of every patch of a store, whose photos must have taught neither.
+
+    The detector was fitted on training patches of a leg of `run`, with labels as in its store; its
+    features may be another run's of the same split (else its training photos might be tested:
+    `UsageError`). `name` is what reports call it.
+    """
+    _require_one_split(detector, run)
+    features = detector.extractor.transform_store(store)
+    probabilities = np.zeros((len(features), len(run.classes[leg])), dtype=np.float32)
+    probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
+        features
+    )
+    return _predictions(run, leg, name, detector.extractor.origin.run, store, probabilities)
+
+
+def _require_one_split(detector: Detector, run: Run) -> None:
+    given = detector.extractor.run
+    source = given if isinstance(given, Run) else Run.load(Path(given))
+    if source.split["hash"] != run.split["hash"]:
+        raise UsageError(
+            f"{source.folder} and {run.folder} are of different splits: photos that taught the one "
+            "might test the other. Train both from recipes with one [photos] and [split]."
+        )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The patches that a leg may be tested on, and how many photos were left out and why."""
+
+    store: PatchStore
+    left_out: Counter[str]
+
+
+def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
+    task = _task_of(run, leg)
+    kept, left_out = _testable(run, leg, manifest, task)
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise UsageError(
+            f"No photo is left to test {run.folder} on ({leg}): {reasons or 'none given'}."
+        )
+    plan = _plan(run, leg, task, Manifest(photos=tuple(kept), root=manifest.root))
+    store = build_store(plan, stores / f"{leg}-test-{plan.hash[:12]}")
+    if plan.too_small:
+        left_out["too small for a patch"] = len(plan.too_small)
+    spare = len(kept) - len(plan.manifest.photos) - len(plan.too_small)
+    if spare:
+        left_out["not needed, as others give enough patches"] = spare
+    return _Chosen(store, left_out)
+
+
+def _tested(leg: str, chosen: _Chosen, predictions: Predictions) -> Tested:
+    store = chosen.store
+    return Tested(
+        leg=leg,
+        predictions=predictions,
+        photos=len(np.unique(store.column("photo"))),
+        left_out=chosen.left_out,
+        unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
+    )
+
+
+def title(run: Run, leg: str) -> str:
+    """What reports call a leg: the run's name, with the leg's where it has several."""
+    return run.name if len(run.classes) == 1 else f"{run.name} ({leg})"
+
+
+def _task_of(run: Run, leg: str) -> Task:
+    if leg not in run.classes:
+        raise UsageError(f"{run.folder} has no leg {leg!r}. Its legs: {', '.join(run.classes)}.")
+    name = run.recipe.legs[leg].task
+    return Task(name, run.classes[leg], T_A.label if name == T_A.name else "camera")
+
+
+def _testable(
+    run: Run, leg: str, manifest: Manifest, task: Task
+) -> tuple[list[PhotoRecord], Counter[str]]:
+    by_all = taken(manifest, run.recipe)
+    by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.legs[leg]).photos}
+    bursts = taught_bursts(manifest, run.split)
+    kept: list[PhotoRecord] = []
+    left_out: Counter[str] = Counter()
+    for record in manifest.photos:
+        part = run.split["part"].get(record.sha256)
+        named = by_leg.get(record.id)
+        if named is None:
+            left_out["not taken by the recipe"] += 1
+        elif part in TAUGHT:
+            left_out["used in training"] += 1
+        elif record.burst in bursts:
+            left_out["in a burst with a photo used in training"] += 1
+        elif record.sha256 in run.split["excluded"]:
+            left_out["kept out of every part by the split"] += 1
+        elif task.label != T_A.label and label_of(named, task.label) not in task.classes:
+            left_out["of a camera the run does not know"] += 1
+        else:
+            kept.append(named)
+    return kept, left_out
+
+
+def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
+    settings = patch_settings(run.recipe, run.recipe.legs[leg], task)
+    everything = Split(
+        by=run.split["by"],
+        seed=run.split["seed"],
+        part={r.id: "test" for r in manifest.photos},
+        excluded={},
+        hash=run.split["hash"],
+    )
+    return plan_patches(manifest, everything, replace(settings, balanced=False), parts=["test"])
+
+
+def _predictions(
+    run: Run,
+    leg: str,
+    name: str,
+    run_hash: str,
+    store: PatchStore,
+    probabilities: NDArray[np.float32],
+) -> Predictions:
+    task = _task_of(run, leg)
+    device, scene = store.column("device"), store.column("scene")
+    return Predictions(
+        task=task.name,
+        classes=task.classes,
+        run=name,
+        run_hash=run_hash,
+        split_hash=run.split["hash"],
+        data_hash=store.hash,
+        label=store.label,
+        probabilities=probabilities,
+        photo=store.column("photo"),
+        device=device,
+        scene=scene,
+        camera=store.column("camera"),
+        editing=store.column("editing"),
+        row=store.column("row").astype(np.int64),
+        column=store.column("column").astype(np.int64),
+        seen_device=np.isin(device, run.split["devices"]),
+        seen_scene=np.isin(scene, run.split["scenes"]),
+    )
