@@ -352,7 +352,7 @@ def _list(what: str, items: Any) -> None:
     print(f"{len(items)} {what}:", file=sys.stderr)
     for item in items[:LISTED]:
         facts = item if isinstance(item, dict) else vars(item)
-        # Sentences name their file themselves, with what is not printable escaped.
+        # Sentences name their file themselves, with what is not named escaped.
         print(f"  {facts.get('text') or facts.get('reason')}", file=sys.stderr)
     if len(items) > LISTED:
         print(f"  and {len(items) - LISTED} more (--json lists all)", file=sys.stderr)

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from phototrace.errors import PhotoError, UsageError
-from phototrace.photos.photo import PIXEL_LIMIT, Photo, read_photo, read_pixels, read_whole, shown
+from phototrace.photos.photo import (
+    PIXEL_LIMIT,
+    Photo,
+    legible,
+    read_photo,
+    read_pixels,
+    read_whole,
+)
 
 Picture = Callable[..., Image.Image]
 Green = Callable[[Path], NDArray[np.uint8]]
@@ -322,8 +329,8 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path, picture: Picture) -> 
 
 
 def test_names_can_be_shown() -> None:
-    assert shown(os.fsdecode(b"a\xffb\n\x1b[31m.jpg")) == "a\\xffb\\n\\x1b[31m.jpg"
-    assert shown(Path("Köln 1.jpg")) == "Köln 1.jpg"
+    assert legible(os.fsdecode(b"a\xffb\n\x1b[31m.jpg")) == "a\\xffb\\n\\x1b[31m.jpg"
+    assert legible(Path("Köln 1.jpg")) == "Köln 1.jpg"
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

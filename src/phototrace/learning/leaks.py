@@ -12,7 +12,7 @@ from phototrace.errors import UsageError
 from phototrace.files import hash_of, write_json
 from phototrace.photos.audit import Leak, audit
 from phototrace.photos.manifest import Manifest
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 from phototrace.photos.splits import Split
 
 TAUGHT = ("train", "validation")
@@ -99,7 +99,7 @@ def trunk_leaks(
             kind = "same scene"
         else:
             continue
-        text = f"{shown(photo.path)} tests, but a photo of the {kind} taught the trunk."
+        text = f"{legible(photo.path)} tests, but a photo of the {kind} taught the trunk."
         leaks.append(Leak(kind, photo.path, photo.path, ("train", "test"), text))
     return leaks
 

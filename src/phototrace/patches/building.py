@@ -33,7 +33,7 @@ from phototrace.patches.manipulations import EDITINGS, MANIPULATIONS, Operation
 from phototrace.patches.plan import MANIPULATION, PatchPlan
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
-from phototrace.photos.photo import read_pixels, shown
+from phototrace.photos.photo import legible, read_pixels
 from phototrace.progress import parallel_map
 
 SHARD_BYTES = 64 * 2**20
@@ -101,7 +101,7 @@ def photo_pixels(plan: PatchPlan, photo: int) -> NDArray[np.uint8]:
     pixels = read_pixels(path, channels=channels, sha256=record.sha256)
     if pixels.shape[:2] != (record.height, record.width):
         raise PhotoError(
-            f"{shown(path)} has {pixels.shape[1]} x {pixels.shape[0]} pixels where the manifest "
+            f"{legible(path)} has {pixels.shape[1]} x {pixels.shape[0]} pixels where the manifest "
             f"says {record.width} x {record.height}. Index the photos again."
         )
     if settings.recompress is None:

@@ -23,7 +23,7 @@ from phototrace.photos.perceptual import (
     phash,
     thumbnail,
 )
-from phototrace.photos.photo import read_pixels, shown
+from phototrace.photos.photo import legible, read_pixels
 from phototrace.photos.splits import BY, Split, count_reasons
 from phototrace.progress import parallel_map
 
@@ -140,7 +140,7 @@ def _same_rows(manifest: Manifest) -> list[Leak]:
     for photo in manifest.photos:
         earlier = first.setdefault(photo.sha256, photo)
         if earlier is not photo:
-            text = f"{shown(earlier.path)} and {shown(photo.path)} are the same file."
+            text = f"{legible(earlier.path)} and {legible(photo.path)} are the same file."
             leaks.append(Leak("same file", earlier.path, photo.path, ("", ""), text))
     return leaks
 
@@ -150,7 +150,7 @@ def _same_files(split: Split) -> Iterator[Leak]:
     for rows in split.conflicts.values():
         first = {part: path for path, part in reversed(rows)}
         for a, b in combinations([part for part in PARTS if part in first], 2):
-            text = f"{shown(first[a])} in {a} and {shown(first[b])} in {b} are the same file."
+            text = f"{legible(first[a])} in {a} and {legible(first[b])} in {b} are the same file."
             yield Leak("same file", first[a], first[b], (a, b), text)
 
 
@@ -271,15 +271,15 @@ def _shared(
             )
             if pair is not None:
                 text = (
-                    f"The {what} {shown(name)} has {len(members[first])} photo(s) in {first} and "
-                    f"{len(members[second])} in {second}, for example {shown(pair[0])} and "
-                    f"{shown(pair[1])}."
+                    f"The {what} {legible(name)} has {len(members[first])} photo(s) in {first} and "
+                    f"{len(members[second])} in {second}, for example {legible(pair[0])} and "
+                    f"{legible(pair[1])}."
                 )
                 yield Leak(f"same {what}", *pair, (first, second), text)
 
 
 def _placed(photo: PhotoRecord, part: str) -> str:
-    return f"{shown(photo.path)} in {part}" if part else shown(photo.path)
+    return f"{legible(photo.path)} in {part}" if part else legible(photo.path)
 
 
 def _rank(part: str) -> int:

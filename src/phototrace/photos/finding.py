@@ -11,7 +11,7 @@ from pathlib import Path
 from phototrace.errors import UsageError
 from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
 from phototrace.photos.manifest import Problem
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 
 _PHOTO_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff")
 
@@ -43,7 +43,7 @@ def find_photos(folder: Path, leave_out: frozenset[str] = frozenset()) -> Found:
         os.scandir(folder).close()
     except OSError as error:
         raise UsageError(
-            f"The folder {shown(folder)} cannot be opened ({error.strerror}). Check the path."
+            f"The folder {legible(folder)} cannot be opened ({error.strerror}). Check the path."
         ) from None
     found = Found()
     for path in _files(folder, found):
@@ -86,7 +86,7 @@ def _sort_in(path: str, name: str, found: Found) -> None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        text = f"The name {shown(name)} is not valid UTF-8. Rename the file."
+        text = f"The name {legible(name)} is not valid UTF-8. Rename the file."
         found.broken.append(Problem(name, "unreadable", text))
         return
     try:
@@ -96,7 +96,7 @@ def _sort_in(path: str, name: str, found: Found) -> None:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError:
-        text = f"{shown(name)} is a link to a file that is not there. Remove or restore it."
+        text = f"{legible(name)} is a link to a file that is not there. Remove or restore it."
         found.broken.append(Problem(name, "missing", text))
         return
     except OSError as error:
@@ -105,15 +105,15 @@ def _sort_in(path: str, name: str, found: Found) -> None:
     if kind_of(head):
         found.paths.append(name)
     elif name.lower().endswith(_PHOTO_ENDINGS):
-        found.broken.append(Problem(name, "unreadable", f"{shown(name)} {refusal_of(head)}"))
+        found.broken.append(Problem(name, "unreadable", f"{legible(name)} {refusal_of(head)}"))
     else:
         found.skipped.append(_skipped(name, refusal_of(head)))
 
 
 def _skipped(name: str, reason: str) -> Problem:
-    return Problem(name, "skipped", f"{shown(name)} {reason}")
+    return Problem(name, "skipped", f"{legible(name)} {reason}")
 
 
 def _unreadable(name: str, error: OSError) -> Problem:
-    text = f"{shown(name)} cannot be read ({error.strerror}). Check its permissions."
+    text = f"{legible(name)} cannot be read ({error.strerror}). Check its permissions."
     return Problem(name, "unreadable", text)

@@ -19,7 +19,7 @@ from phototrace.photos.manifest import (
     changed_problem,
     duplicate_problem,
 )
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 from phototrace.photos.reading import Facts, read_all
 
 _ENDINGS = (".csv", ".parquet")
@@ -77,7 +77,7 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
         found = find_photos(source, leave_out)
         (rows, reading), root = _labelled(source, corpus, found), source
     if not rows and not found.broken:
-        raise UsageError(f"There are no photos in {shown(source)}. Check the path.")
+        raise UsageError(f"There are no photos in {legible(source)}. Check the path.")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
@@ -113,17 +113,17 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
         _log.warning("%s", text)
     if not result.manifest.photos:
         raise PhotoError(
-            f"None of the photos in {shown(path)} can be read. {result.broken[0].text}"
+            f"None of the photos in {legible(path)} can be read. {result.broken[0].text}"
         )
     return result.manifest
 
 
 def _check_out(out: Path, source: Path) -> None:
     if out.suffix.lower() not in _ENDINGS:
-        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {shown(out)}.")
+        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {legible(out)}.")
     if os.path.realpath(out) == os.path.realpath(source):
         raise UsageError(
-            f"{shown(out)} is the manifest that is read; photos that fail would be lost from it. "
+            f"{legible(out)} is the manifest that is read; photos that fail would be lost from it. "
             "Name another file to write."
         )
 
@@ -143,16 +143,16 @@ def _labelled(source: Path, corpus: str, found: Found) -> tuple[list[PhotoRecord
         if 2 * len(known) > len(paths):
             text = "{} of {} files are named as in a public collection. The first, {}:{}"
             first = next(iter(known))
-            reading.notes.append(text.format(len(known), len(paths), shown(first), known[first]))
+            reading.notes.append(text.format(len(known), len(paths), legible(first), known[first]))
     hints = _elsewhere(source, corpus, list(left_out))
     if left_out and not rows:
         path, reason = next(iter(left_out.items()))
         raise UsageError(
-            f"None of the {len(left_out)} photos in {shown(source)} belongs to the corpus "
-            f"{corpus}: {shown(path)} {reason}{hints.get(path, ' Choose another with --corpus.')}"
+            f"None of the {len(left_out)} photos in {legible(source)} belongs to the corpus "
+            f"{corpus}: {legible(path)} {reason}{hints.get(path, ' Choose another with --corpus.')}"
         )
     for path, reason in left_out.items():
-        text = f"{shown(path)} {reason}{hints.get(path, '')}"
+        text = f"{legible(path)} {reason}{hints.get(path, '')}"
         found.skipped.append(Problem(path, "skipped", text))
     return rows, reading
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from phototrace.errors import DamagedError, PhotoError, UsageError
 from phototrace.files import hash_of, write_bytes, written_whole
-from phototrace.photos.photo import read_whole, shown
+from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
 VERSION = 1
@@ -165,7 +165,7 @@ class Manifest:
             rows = _read_parquet(path) if _suffix(path) == ".parquet" else _read_csv(path)
         except OSError as error:
             raise UsageError(
-                f"The manifest {shown(path)} cannot be opened ({error.strerror or error}). "
+                f"The manifest {legible(path)} cannot be opened ({error.strerror or error}). "
                 "Check the path."
             ) from None
         corpus = Path(os.path.abspath(path)).parent.name
@@ -234,7 +234,7 @@ def check_file(job: tuple[Path, str]) -> Problem | None:
     """What is wrong with the file at `job[0]` that should have the SHA-256 `job[1]`, or None."""
     path, sha256 = job
     if not path.exists():
-        return Problem(str(path), "missing", f"{shown(path)} is not there. Restore it.")
+        return Problem(str(path), "missing", f"{legible(path)} is not there. Restore it.")
     try:
         photo, _ = read_whole(path)
     except PhotoError as error:
@@ -246,13 +246,13 @@ def check_file(job: tuple[Path, str]) -> Problem | None:
 
 def changed_problem(path: Path) -> Problem:
     """The problem of a file that is not the one the manifest names."""
-    text = f"{shown(path)} is not the file that was indexed. Restore it, or index again."
+    text = f"{legible(path)} is not the file that was indexed. Restore it, or index again."
     return Problem(str(path), "changed", text)
 
 
 def duplicate_problem(path: str, earlier: str) -> Problem:
     """The problem of a file with the same bytes as an earlier one."""
-    text = f"{shown(path)} is the same file as {shown(earlier)}. The first is kept."
+    text = f"{legible(path)} is the same file as {legible(earlier)}. The first is kept."
     return Problem(path, "duplicate", text)
 
 
@@ -269,7 +269,7 @@ def _writable(record: PhotoRecord, column: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError(
-            f"The {column} of {shown(record.path)} is not valid UTF-8 and cannot be written to a "
+            f"The {column} of {legible(record.path)} is not valid UTF-8 and cannot be written to a "
             "manifest. Rename the file."
         ) from None
     return text
@@ -278,7 +278,7 @@ def _writable(record: PhotoRecord, column: str) -> str:
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {shown(path)}.")
+        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {legible(path)}.")
     return suffix
 
 
@@ -297,9 +297,9 @@ def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
         text = path.read_bytes().decode("utf-8-sig")
         table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except UnicodeDecodeError:
-        raise UsageError(f"{shown(path)} is not UTF-8 text. Save it as CSV in UTF-8.") from None
+        raise UsageError(f"{legible(path)} is not UTF-8 text. Save it as CSV in UTF-8.") from None
     except csv.Error as error:
-        raise UsageError(f"{shown(path)} is not a CSV table ({error}). Save it again.") from None
+        raise UsageError(f"{legible(path)} is not a CSV table ({error}). Save it again.") from None
     header = table[0] if table else []
     _check_header(path, header)
     rows = []
@@ -308,7 +308,7 @@ def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
             continue
         if len(row) != len(header):
             raise UsageError(
-                f"Row {number} of {shown(path)} has {len(row)} fields where the first row has "
+                f"Row {number} of {legible(path)} has {len(row)} fields where the first row has "
                 f"{len(header)}. Correct it."
             )
         rows.append((number, dict(zip(header, row, strict=True))))
@@ -323,12 +323,14 @@ def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
         try:
             table = pyarrow.parquet.read_table(file)
         except (pyarrow.ArrowException, OSError):
-            raise DamagedError(f"{shown(path)} cannot be read as Parquet. Make it again.") from None
+            raise DamagedError(
+                f"{legible(path)} cannot be read as Parquet. Make it again."
+            ) from None
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"1")
     if not version.isdigit() or int(version) > VERSION:
         raise DamagedError(
-            f"{shown(path)} was written by a newer phototrace (manifest format "
-            f"{shown(version.decode('latin-1'))}, this one reads {VERSION}). Update phototrace."
+            f"{legible(path)} was written by a newer phototrace (manifest format "
+            f"{legible(version.decode('latin-1'))}, this one reads {VERSION}). Update phototrace."
         )
     _check_header(path, table.column_names)
     texts = [
@@ -359,17 +361,17 @@ def _check_header(path: Path, header: list[str]) -> None:
     for name in ("path", "sha256"):
         if name not in header:
             raise UsageError(
-                f"{shown(path)} has no column {name!r}. A manifest needs path and sha256, "
+                f"{legible(path)} has no column {name!r}. A manifest needs path and sha256, "
                 "separated by commas; `phototrace index` makes one."
             )
     for name in header:
         if header.count(name) > 1:
-            raise UsageError(f"{shown(path)} has the column {name!r} twice. Remove one.")
+            raise UsageError(f"{legible(path)} has the column {name!r} twice. Remove one.")
 
 
 def _record(row: Mapping[str, str], number: int, path: Path, corpus: str) -> PhotoRecord:
     def wrong(what: str) -> UsageError:
-        return UsageError(f"Row {number} of {shown(path)}: {what}")
+        return UsageError(f"Row {number} of {legible(path)}: {what}")
 
     sha256 = row["sha256"].strip().lower()
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):

@@ -45,7 +45,7 @@ class Photo:
         width: Pixels, as stored: EXIF orientation is not applied.
         height: Pixels, as stored.
         mode: Pillow's name of the stored colour: "L", "LA", "RGB", "RGBA", "RGBX".
-        make: EXIF; like all EXIF text at most 200 printable characters, "" where absent.
+        make: EXIF; like all EXIF text at most 200 named characters, "" where absent.
         model: EXIF.
         software: EXIF.
         orientation: EXIF, 1 to 8; 1 where absent.
@@ -108,7 +108,7 @@ def read_pixels(
     data = _read_bytes(path)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise PhotoError(
-            f"{shown(path)} has changed since it was indexed. Restore it, or index again."
+            f"{legible(path)} has changed since it was indexed. Restore it, or index again."
         )
     return _decode(path, _open(path, data), channels, box)
 
@@ -120,8 +120,8 @@ def read_whole(path: Path, *, channels: Channels = "green") -> tuple[Photo, NDAr
     return _describe(path, data, picture), _decode(path, picture, channels, None)
 
 
-def shown(path: Path | str) -> str:
-    """A path as it can be printed: what is not printable or not UTF-8 is escaped."""
+def legible(path: Path | str) -> str:
+    """A path as it can be printed: what is not named or not UTF-8 is escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -135,40 +135,40 @@ def _read_bytes(path: Path) -> bytes:
             _require_plain_file(path, os.fstat(handle))
             data = file.read(BYTE_LIMIT + 1)
     except FileNotFoundError:
-        raise PhotoError(f"{shown(path)} is not there. Check the path.") from None
+        raise PhotoError(f"{legible(path)} is not there. Check the path.") from None
     except (OSError, ValueError, MemoryError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no room"
         raise PhotoError(
-            f"{shown(path)} cannot be read ({reason}). Check its path and permissions."
+            f"{legible(path)} cannot be read ({reason}). Check its path and permissions."
         ) from None
     if len(data) > BYTE_LIMIT:
-        raise PhotoError(f"{shown(path)} is larger than 1 GiB: no camera's photo. Leave it out.")
+        raise PhotoError(f"{legible(path)} is larger than 1 GiB: no camera's photo. Leave it out.")
     return data
 
 
 def _require_plain_file(path: Path, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise PhotoError(f"{shown(path)} is a folder, not a photo. Name the files in it.")
+        raise PhotoError(f"{legible(path)} is a folder, not a photo. Name the files in it.")
     if not stat.S_ISREG(status.st_mode):
-        raise PhotoError(f"{shown(path)} is a pipe or device, not a file. Name a file.")
+        raise PhotoError(f"{legible(path)} is a pipe or device, not a file. Name a file.")
 
 
 def _open(path: Path, data: bytes) -> Picture:
     """Open the header and refuse what is not read; nothing is decoded yet."""
     kind = kind_of(data[:HEAD_BYTES])
     if not kind:
-        raise PhotoError(f"{shown(path)} {refusal_of(data[:HEAD_BYTES])}")
+        raise PhotoError(f"{legible(path)} {refusal_of(data[:HEAD_BYTES])}")
     try:
         picture = open_picture(kind, data)
     except Refused as refused:
-        raise PhotoError(f"{shown(path)} {refused}") from None
+        raise PhotoError(f"{legible(path)} {refused}") from None
     except Exception as error:
         # Pillow raises a dozen kinds of exception on a hostile header; all mean the same here.
         raise _damaged(path, kind, error) from error
     width, height = picture.image.size
     if width * height > PIXEL_LIMIT:
         raise PhotoError(
-            f"{shown(path)} says it has {width} x {height} pixels, above the limit of "
+            f"{legible(path)} says it has {width} x {height} pixels, above the limit of "
             f"{PIXEL_LIMIT // 1_000_000} megapixels. It is taken for a decompression bomb: "
             "leave it out."
         )
@@ -227,7 +227,7 @@ def _check_box(path: Path, size: tuple[int, int], box: Box | None) -> None:
     left, top, right, bottom = box
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise UsageError(
-            f"The box {box} is empty or reaches outside {shown(path)}, which has {size[0]} x "
+            f"The box {box} is empty or reaches outside {legible(path)}, which has {size[0]} x "
             f"{size[1]} pixels. Give left, top, right, bottom within it."
         )
 
@@ -235,8 +235,8 @@ def _check_box(path: Path, size: tuple[int, int], box: Box | None) -> None:
 def _damaged(path: Path, kind: str, error: Exception) -> PhotoError:
     reason = " ".join(str(error).split())[:120] or type(error).__name__
     if isinstance(error, MemoryError):
-        return PhotoError(f"{shown(path)} does not fit into memory. Use a larger machine.")
+        return PhotoError(f"{legible(path)} does not fit into memory. Use a larger machine.")
     return PhotoError(
-        f"{shown(path)} is a damaged or unusual {kind} file ({shown(reason)}). "
+        f"{legible(path)} is a damaged or unusual {kind} file ({legible(reason)}). "
         "Copy it again from its source, or leave it out."
     )

@@ -12,7 +12,7 @@ from typing import Any
 from phototrace.errors import PhotoError
 from phototrace.photos.manifest import Problem
 from phototrace.photos.perceptual import phash
-from phototrace.photos.photo import read_whole, shown
+from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
 _CHUNK = 8
@@ -76,7 +76,7 @@ def _read_chunk(paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
 
 def _read(path: str) -> Facts | Problem:
     if not os.path.exists(path):
-        return Problem(path, "missing", f"{shown(path)} is not there. Restore it.")
+        return Problem(path, "missing", f"{legible(path)} is not there. Restore it.")
     try:
         photo, green = read_whole(Path(path))
     except PhotoError as error:

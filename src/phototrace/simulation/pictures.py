@@ -11,7 +11,7 @@ import numpy as np
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.finding import find_photos
 from phototrace.photos.manifest import Problem
-from phototrace.photos.photo import read_photo, read_pixels, shown
+from phototrace.photos.photo import legible, read_photo, read_pixels
 from phototrace.simulation.randomness import stream
 from phototrace.simulation.scenes import Scene, scene_size
 from phototrace.simulation.textures import Floats
@@ -49,20 +49,20 @@ def find_pictures(folder: Path, size: tuple[int, int]) -> tuple[list[Picture], l
             continue
         if photo.height < need_height or photo.width < need_width:
             text = (
-                f"{shown(name)} has {photo.width} x {photo.height} pixels. For photos of "
+                f"{legible(name)} has {photo.width} x {photo.height} pixels. For photos of "
                 f"{size[1]} x {size[0]} a scene needs {need_width} x {need_height}, so that the "
                 "picture's own traces are gone. Ask for smaller photos or leave it out."
             )
             refused.append(Problem(name, "skipped", text))
         elif photo.sha256 in pictures:
-            text = f"{shown(name)} is a copy of {shown(str(pictures[photo.sha256].path))}."
+            text = f"{legible(name)} is a copy of {legible(str(pictures[photo.sha256].path))}."
             refused.append(Problem(name, "skipped", text))
         else:
             pictures[photo.sha256] = Picture(folder / name, photo.sha256)
     if not pictures:
         small = [problem for problem in refused if problem.kind == "skipped"]
         reason = f" {(small or refused)[0].text}" if refused else ""
-        raise UsageError(f"{shown(folder)} holds no picture that can be a scene.{reason}")
+        raise UsageError(f"{legible(folder)} holds no picture that can be a scene.{reason}")
     return list(pictures.values()), refused
 
 

@@ -15,7 +15,7 @@ from phototrace.photos.manifest import (
     check_file,
     duplicate_problem,
 )
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 from phototrace.progress import parallel_map, say
 
 LISTED = 20
@@ -63,7 +63,7 @@ def _what_is_wrong(job: tuple[Path, str, bool]) -> str:
     try:
         return "" if sha256_of(path) == sha256 else changed_problem(path).text
     except OSError as error:
-        return f"{shown(path)} cannot be read ({error.strerror or error}). Restore it."
+        return f"{legible(path)} cannot be read ({error.strerror or error}). Restore it."
 
 
 def _repeated(manifest: Manifest) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _require_same(
         return
     both = (*found.photos, *begun.photos)
     other = [p for p in both if then.get(p.sha256) != now.get(p.sha256)]
-    first = shown(other[0].path)
+    first = legible(other[0].path)
     if other[0].sha256 not in now:
         why = left_out[0]["text"] if left_out else f"{first} is not among the photos any more."
     elif other[0].sha256 not in then:

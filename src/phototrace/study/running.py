@@ -34,7 +34,7 @@ from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
 from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 from phototrace.progress import say
 from phototrace.study.counts import plan_facts
 from phototrace.study.estimating import Estimate, estimate, free_bytes
@@ -61,7 +61,7 @@ def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Pa
     require_folder(out)
     if photos is not None and planned(photos) is not None:
         raise UsageError(
-            f"{shown(photos)} is the index of the Dresden database, without photos. It serves "
+            f"{legible(photos)} is the index of the Dresden database, without photos. It serves "
             "--plan; to train, give the folder of the photos."
         )
     as_recipe = Recipe.parse({
@@ -75,7 +75,7 @@ def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Pa
 def require_folder(out: Path) -> None:
     """Raise `UsageError` where `out` is something else than a folder."""
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{shown(out)} is a file. Give a folder with --out.")
+        raise UsageError(f"{legible(out)} is a file. Give a folder with --out.")
 
 
 def run_study(

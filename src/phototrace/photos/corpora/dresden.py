@@ -32,7 +32,7 @@ from phototrace.errors import UsageError
 from phototrace.photos.corpora.labels import Labels, Reading, misnamed, repeated
 from phototrace.photos.finding import find_photos
 from phototrace.photos.manifest import Manifest, PhotoRecord, Problem
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 
 MODELS: dict[str, tuple[int, ...]] = {
     "Agfa_DC-504": (169,),
@@ -140,7 +140,7 @@ def dresden(source: Path, paths: Sequence[str]) -> Reading:
         f"natural photos of {sum(map(len, MODELS.values()))} devices of {len(MODELS)} models."
     )
     if index:
-        reading.notes.append(f"Scenes are by the index {shown(index.path)}.")
+        reading.notes.append(f"Scenes are by the index {legible(index.path)}.")
     else:
         reading.notes.append(
             "No index CSV lies in the folder or beside it: scenes are unknown, and pictures that "
@@ -170,7 +170,7 @@ def planned(source: Path) -> Manifest | None:
     if index is None:
         return None
     if not index.scenes:
-        raise UsageError(f"The index {shown(index.path)} lists no photo. Restore it.")
+        raise UsageError(f"The index {legible(index.path)} lists no photo. Restore it.")
     if index.problems:
         _log.warning("%s %s", index.problems[0].text, f"Such rows: {len(index.problems)}.")
     return Manifest(tuple(_planned_photo(shot, index) for shot in index.scenes), index.path.parent)
@@ -214,7 +214,7 @@ def _labels(path: str, shot: _Shot | None, index: _Index | None) -> Labels | str
     if shot is None:
         return "is not named as Canon_Ixus70_1_3867.JPG."
     if index and shot not in index.scenes:
-        return f"is not one of the natural photos in {shown(index.path.name)}."
+        return f"is not one of the natural photos in {legible(index.path.name)}."
     if index is None and any(_NOT_NATURAL.search(part) for part in PurePosixPath(path).parts[:-1]):
         return "lies in a folder of flat-field or dark-field pictures."
     make, _, model = shot.stem.partition("_")
@@ -225,7 +225,7 @@ def _labels(path: str, shot: _Shot | None, index: _Index | None) -> Labels | str
 
 def _missing(there: set[_Shot], index: _Index) -> list[Problem]:
     names = sorted(shot.name for shot in index.scenes.keys() - there)
-    text = f"{{}} is in {shown(index.path.name)} but not in the folder."
+    text = f"{{}} is in {legible(index.path.name)} but not in the folder."
     return [*index.problems, *(Problem(name, "missing", text.format(name)) for name in names)]
 
 
@@ -274,12 +274,14 @@ def _is_index(path: Path) -> bool:
 def _read_index(path: Path) -> _Index:
     try:
         if path.stat().st_size > _INDEX_BYTES:
-            raise UsageError(f"The index {shown(path)} is larger than 64 MB. Restore or remove it.")
+            raise UsageError(
+                f"The index {legible(path)} is larger than 64 MB. Restore or remove it."
+            )
         text = path.read_bytes().decode("utf-8-sig", "replace")
         header, *rows = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, csv.Error) as error:
         raise UsageError(
-            f"The index {shown(path)} cannot be read ({error}). Restore or remove it."
+            f"The index {legible(path)} cannot be read ({error}). Restore or remove it."
         ) from None
     columns = {name.strip().lower(): n for n, name in enumerate(header)}
     name, position, motive = (columns[c] for c in ("filename", "position_num", "motive_num"))
@@ -289,7 +291,7 @@ def _read_index(path: Path) -> _Index:
         shot = _shot(row[name].strip()) if len(row) == len(header) else None
         place = [row[position].strip(), row[motive].strip()] if shot else []
         if row and (shot is None or shot in scenes or not all(place)):
-            text = f"Row {number} of {shown(path)} names no photo, one again, or no scene."
+            text = f"Row {number} of {legible(path)} names no photo, one again, or no scene."
             problems.append(Problem(str(path.name), "index", text))
         if shot is not None:
             scene = f"position {place[0]}, motive {place[1]}" if all(place) else ""

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from phototrace.photos.corpora.labels import Labels, Reading, Shot, lacking, misnamed, repeated
 from phototrace.photos.manifest import Problem
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 
 VARIANTS = ("orig", "facebook", "instagram", "telegram", "twitter", "whatsapp")
 DEVICES = tuple(f"D{number:02d}" for number in range(1, 28))
@@ -86,9 +86,9 @@ def _labels(path: str, shot: Shot | None, cameras: Mapping[str, tuple[str, str]]
     for folder in PurePosixPath(path).parts[:-1]:
         said = folder[:3].upper() if re.match(r"D\d\d(_|$)", folder, re.IGNORECASE) else None
         if (said or shot.device) != shot.device:
-            return f"lies in {shown(folder)} but is named as a photo of {shot.device}."
+            return f"lies in {legible(folder)} but is named as a photo of {shot.device}."
         if folder.lower() in VARIANTS and folder.lower() != shot.variant:
-            return f"lies in {shown(folder)} but is named as of {shot.variant}."
+            return f"lies in {legible(folder)} but is named as of {shot.variant}."
     make, model = cameras.get(shot.device, ("", ""))
     original = f"forchheim {shot.device} {shot.number:04d}"
     extra = {"variant": shot.variant, "original": original}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phototrace.photos.manifest import Problem
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def misnamed(path: str, name: str) -> list[Problem]:
     stems = (text.rpartition("/")[2].rpartition(".")[0] for text in (path, name))
     if len({stem.replace("-", "_") for stem in stems}) == 1:
         return []
-    text = f"{shown(path)} is called {name} in a whole copy. It is used."
+    text = f"{legible(path)} is called {name} in a whole copy. It is used."
     return [Problem(path, "misnamed", text)]
 
 
@@ -79,7 +79,7 @@ def repeated(named: Iterable[tuple[str, object]]) -> list[Problem]:
     for path, what in named:
         earlier = first.setdefault(what, path)
         if earlier != path:
-            text = f"{shown(path)} has the name of {shown(earlier)}. They count as one photo."
+            text = f"{legible(path)} has the name of {legible(earlier)}. They count as one photo."
             problems.append(Problem(path, "repeated", text))
     return problems
 

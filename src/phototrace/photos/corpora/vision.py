@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 
 from phototrace.photos.corpora.labels import Labels, Reading, Shot, lacking, misnamed, repeated
 from phototrace.photos.manifest import Problem
-from phototrace.photos.photo import shown
+from phototrace.photos.photo import legible
 
 NATURAL = ("nat", "natFBH", "natFBL", "natWA")
 COUNTS = {"flat": 4167, **dict.fromkeys(NATURAL, 7565)}
@@ -84,9 +84,9 @@ def _labels(path: str, shot: Shot | None) -> Labels | str:
     for folder in PurePosixPath(path).parts[:-1]:
         said = folder[:3].upper() if re.match(r"D\d\d(_|$)", folder, re.IGNORECASE) else None
         if (said or shot.device) != shot.device:
-            return f"lies in {shown(folder)} but is named as a photo of {shot.device}."
+            return f"lies in {legible(folder)} but is named as a photo of {shot.device}."
         if _VARIANTS.get(folder.lower(), shot.variant) != shot.variant:
-            return f"lies in {shown(folder)} but is named as of {shot.variant}."
+            return f"lies in {legible(folder)} but is named as of {shot.variant}."
     make, _, model = DEVICES[shot.device].partition("_")
     kind = "flat" if shot.variant == "flat" else "nat"
     original = f"vision {shot.device} {kind} {shot.number:04d}"
