@@ -44,20 +44,31 @@ def test_random_blocks_lie_inside_and_apart(
         assert 0 <= column <= width - size
         covered[row : row + size, column : column + size] += 1
     assert covered.max(initial=0) <= 1
-    assert len(blocks) <= min(count, block_count(height, width, size))
-    assert len(blocks) >= min(count, 1) * (height >= size and width >= size)
+    assert len(blocks) == min(count, block_count(height, width, size))
+    assert len({grid_offset(*block) for block in blocks}) <= 1
 
 
-def test_random_blocks_meet_every_offset_to_the_grid() -> None:
-    offsets = {
-        grid_offset(*random_blocks(768, 768, 128, 1, np.random.default_rng(seed))[0])
-        for seed in range(1000)
-    }
-    assert len(offsets) == 64
+@pytest.mark.parametrize("count", [1, 8, 10_000])
+def test_no_class_is_told_by_the_offsets_of_its_blocks(count: int) -> None:
+    """Photos of two cameras differ in size alone; their patches meet all 64 offsets alike."""
+    classes = []
+    for height, width in [(512, 640), (519, 647), (768, 1000), (333, 71)]:
+        offsets = np.zeros(64)
+        for seed in range(4000):
+            for block in random_blocks(height, width, 64, count, np.random.default_rng(seed)):
+                row, column = grid_offset(*block)
+                offsets[row * 8 + column] += 1
+        classes.append(offsets / offsets.sum())
+    for shares in classes:
+        assert abs(shares - 1 / 64).max() < 0.012  # 4000 photos: five standard deviations
+        assert shares == pytest.approx(classes[0], abs=0.012)
 
 
-def test_all_that_fit_are_found_when_asked_for() -> None:
-    assert len(random_blocks(768, 768, 128, 36, np.random.default_rng(0))) == 36
+def test_all_that_fit_at_any_offset_are_found_when_asked_for() -> None:
+    for seed in range(100):
+        assert len(random_blocks(775, 775, 128, 99, np.random.default_rng(seed))) == 36
+        assert len(random_blocks(774, 775, 128, 99, np.random.default_rng(seed))) == 30
+    assert random_blocks(70, 700, 64, 1, np.random.default_rng(0)) == []
 
 
 @pytest.mark.parametrize("size", [32, 65, 80, 0, -64])

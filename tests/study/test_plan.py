@@ -201,7 +201,7 @@ def test_fewer_patches_than_a_batch_are_found_before_any_training(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
     with pytest.raises(
-        UsageError, match="Task B has 48 training patches, fewer than a batch of 99"
+        UsageError, match="Task B has 24 training patches, fewer than a batch of 99"
     ):
         plan_study(changed(tiny, transfer={"batch_size": 99}), tiny_photos)
 

@@ -40,24 +40,28 @@ def random_blocks(
 ) -> list[Position]:
     """Up to `count` random blocks that do not overlap, in the order drawn.
 
-    The blocks are cells of one grid that is laid over the photo at a random origin, so that the
-    offset to the JPEG grid differs from photo to photo. Where the shifted grid holds fewer than
-    `count` cells, it is laid from the photo's own corner instead if that holds more.
+    All lie at one offset to the photo's JPEG grid, drawn evenly from the 64 there are: else the
+    offset would tell photos of one size, and so their camera, from those of another. For the same
+    reason a photo gives as many blocks at any offset, at most `block_count`.
+
+    The blocks are cells of one grid that is laid over the photo at a random origin. Where that grid
+    holds fewer than are wanted, it begins at the same offset in the photo's corner instead.
     """
-    if height < size or width < size:
+    count = min(count, block_count(height, width, size))
+    if count < 1:
         return []
     origin_row, origin_column = (int(v) for v in rng.integers(0, size, size=2))
     cells = _cells(height, width, size, origin_row, origin_column)
     if len(cells) < count:
-        corner = _cells(height, width, size, 0, 0)
-        cells = corner if len(corner) > len(cells) else cells
+        cells = _cells(height, width, size, *grid_offset(origin_row, origin_column))
     chosen = rng.permutation(len(cells))[:count]
     return [cells[i] for i in chosen]
 
 
 def block_count(height: int, width: int, size: int) -> int:
-    """The number of non-overlapping blocks that `random_blocks` can cut at most."""
-    return (height // size) * (width // size)
+    """The number of non-overlapping blocks that fit at every offset to the JPEG grid."""
+    spare = JPEG_GRID - 1
+    return max(0, height - spare) // size * (max(0, width - spare) // size)
 
 
 def grid_offset(row: int, column: int) -> Position:

@@ -21,7 +21,7 @@ from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.photo import Channels
 from phototrace.photos.splits import Split
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2  # goes up when the same settings come to give other patches
 MANIPULATION = "manipulation"
 """The label of a task whose class is the operation applied; any other label is a photo's field."""
 
