@@ -14,19 +14,27 @@ import argparse
 import copy
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 
 from literal import Batch, LiteralNetworks
 from phototrace.learning import training
+from phototrace.learning.accelerator import (
+    accelerator,
+    computes_bfloat16,
+    place,
+    resolve,
+    to_input,
+)
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import Network, build_network, mislnet
 from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
+from phototrace.learning.tasks import Task
 
 CLASSES = {"a": 6, "b": 20}
+TASKS = {leg: Task(leg, tuple(map(str, range(count)))) for leg, count in CLASSES.items()}
 RATE = 1e-3
 
 
@@ -54,10 +62,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--depth", default="fc2")
     asked = parser.parse_args()
-    machine = training.accelerator()
+    machine = accelerator(resolve("auto"))
     ours = build_network(mislnet, CLASSES, patch_size=asked.size, share_depth=asked.depth)
     plain, alike = literal_networks(ours), literal_networks(ours)
-    training.place(ours, machine.device)
+    place(ours, machine.device)
     for network in alike.networks.values():
         network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(ours, TrainingChoice(learning_rate=RATE), "modern")
@@ -69,14 +77,14 @@ def main() -> None:
         return patches, torch.randint(classes, (asked.batch,), generator=generator)
 
     def our_step(batch: Batch) -> None:
-        training.step(ours, optimizer, dict(batch), machine, Progress(), Path())
+        training.step(ours, optimizer, dict(batch), machine, Progress(), TASKS)
 
     def plain_step(batch: Batch) -> None:
         plain.step({leg: (x.float(), y) for leg, (x, y) in batch.items()}, RATE)
 
     def alike_step(batch: Batch) -> None:
         placed = {
-            leg: (training.to_input(x, machine.device), y.to(machine.device))
+            leg: (to_input(x, machine.device), y.to(machine.device))
             for leg, (x, y) in batch.items()
         }
         alike.step(placed, RATE, machine.autocast)
@@ -91,7 +99,7 @@ def main() -> None:
             if number >= 2:
                 times[name].append(taken)
     patches = asked.batch * len(CLASSES)
-    arithmetic = "bfloat16" if training.computes_bfloat16() else "float32"
+    arithmetic = "bfloat16" if computes_bfloat16() else "float32"
     print(f"{asked.size} px, {' + '.join([str(asked.batch)] * 2)}, share depth {asked.depth}, "
           f"{torch.get_num_threads()} threads, {machine.device}")  # fmt: skip
     for name, words in (

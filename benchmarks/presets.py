@@ -13,8 +13,9 @@ from pathlib import Path
 
 from phototrace.evidence.assessing import assess
 from phototrace.evidence.formatting import headline, verdict
-from phototrace.learning.experiment import find_photos, train_recipe
+from phototrace.learning.preparing import gather_photos
 from phototrace.learning.recipe import Recipe
+from phototrace.learning.training import train_recipe
 
 PRESETS = ("modern", "caffe")
 PHOTOS = {
@@ -54,7 +55,7 @@ def main() -> None:
     asked = parser.parse_args()
     for optimizer in ("sgd", "adamw"):
         recipes = [recipe(preset, optimizer, asked.epochs) for preset in PRESETS]
-        photos = find_photos(recipes[0], Path(), None, asked.out)
+        photos = gather_photos(recipes[0].photos, Path(), None, asked.out)
         runs = [train_recipe(one, photos, asked.out, resume=True) for one in recipes]
         result = assess(runs, photos, asked.out / f"evaluation-{optimizer}")
         for evaluation in result.evaluations:

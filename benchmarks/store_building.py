@@ -22,8 +22,8 @@ from statistics import median
 import numpy as np
 
 from phototrace.patches import building
-from phototrace.patches.manipulations import MANIPULATIONS
-from phototrace.patches.plan import MANIPULATION, PatchPlan, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import make_split
 from phototrace.progress import parallel_map
@@ -46,7 +46,8 @@ def plan_of(manifest: Manifest, size: int, patches: int) -> PatchPlan:
     split = make_split(manifest, "photo", 0, validation=0.01, test=0.01)
     everything = replace(split, part=dict.fromkeys(split.part, "train"))
     settings = PatchSettings(
-        tuple(MANIPULATIONS), MANIPULATION, size, blocks="random", editing=("block", "region"),
+        tuple(MANIPULATIONS), "manipulation", size, edits=NamedEdits(MANIPULATIONS),
+        blocks="random", editing=("block", "region"),
         per_class={"train": patches // len(MANIPULATIONS)},
     )  # fmt: skip
     return plan_patches(manifest, everything, settings, parts=["train"])

@@ -23,16 +23,20 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from phototrace.learning import training
+from phototrace.learning.accelerator import accelerator, computes_bfloat16, place, resolve
 from phototrace.learning.batches import Leg, batches
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import Network, build_network, mislnet
 from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
+from phototrace.learning.tasks import TASKS
 from phototrace.patches.building import build_store
-from phototrace.patches.manipulations import MANIPULATIONS
-from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchSettings, plan_patches
 from phototrace.photos.splits import make_split
 from phototrace.simulation.collection import model_names, simulate
+
+TASK = TASKS["manipulation"]
 
 
 def forward_flops(network: Network, size: int) -> int:
@@ -48,7 +52,7 @@ def forward_flops(network: Network, size: int) -> int:
 
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    network.eval()(torch.zeros(1, 1, size, size), "leg")
+    network.eval()({"leg": torch.zeros(1, 1, size, size)})
     for hook in hooks:
         hook.remove()
     return total
@@ -72,10 +76,11 @@ def make_leg(folder: Path, size: int, batch: int) -> Leg:
     manifest = simulate(
         folder / "photos", scenes=3, size=(3 * size, 3 * size), seed=0, models=model_names()[:8]
     )
-    settings = PatchSettings(tuple(MANIPULATIONS), MANIPULATION, size, editing=("block",))
+    edits = NamedEdits(MANIPULATIONS)
+    settings = PatchSettings(tuple(MANIPULATIONS), "manipulation", size, edits=edits)
     plan = plan_patches(manifest, make_split(manifest, "photo", 0), settings)
     store = build_store(plan, folder / "store")
-    return Leg("leg", store, np.arange(len(store)), np.arange(0), batch)
+    return Leg("leg", TASK, store, np.arange(len(store)), np.arange(0), batch)
 
 
 def main() -> None:
@@ -93,8 +98,8 @@ def main() -> None:
 
     plain, plain_optimizer = fresh()
     ours, our_optimizer = fresh()
-    machine = training.accelerator()
-    training.place(ours, machine.device)
+    machine = accelerator(resolve("auto"))
+    place(ours, machine.device)
     with tempfile.TemporaryDirectory() as name:
         leg = make_leg(Path(name), asked.size, asked.batch)
         stream = batches([leg], 0, asked.steps + 2, 0)
@@ -114,7 +119,7 @@ def main() -> None:
                 plain.project_()
 
             def our_step(batch: dict[str, tuple[torch.Tensor, torch.Tensor]] = batch) -> None:
-                training.step(ours, our_optimizer, batch, machine, Progress(), Path())
+                training.step(ours, our_optimizer, batch, machine, Progress(), {"leg": TASK})
 
             if step < 2:
                 plain_step()
@@ -123,7 +128,7 @@ def main() -> None:
             waits.append(waited)
             plain_times.append(_seconds(plain_step))
             our_times.append(_seconds(our_step))
-    bfloat16 = training.computes_bfloat16()
+    bfloat16 = computes_bfloat16()
     rate = matrix_rate(torch.bfloat16 if bfloat16 else torch.float32)
     per_patch = 3 * forward_flops(fresh()[0], asked.size)  # backward costs twice the forward
     ratios = [a / b for a, b in zip(plain_times, our_times, strict=True)]

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 
 from phototrace.learning import training
+from phototrace.learning.accelerator import accelerator, computes_bfloat16, resolve
 from phototrace.learning.batches import Leg
 from phototrace.learning.network import Network, build_network, mislnet
 from phototrace.learning.recipe import TrainingChoice
+from phototrace.learning.tasks import TASKS
 from phototrace.learning.trunk_output import store_trunk_output
 from phototrace.patches.building import build_store
-from phototrace.patches.manipulations import MANIPULATIONS
-from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchSettings, plan_patches
 from phototrace.patches.store import PatchStore
 from phototrace.photos.splits import make_split
 from phototrace.simulation.collection import simulate
@@ -37,7 +39,8 @@ BATCH = 100
 def make_store(folder: Path, size: int, scenes: int) -> PatchStore:
     """A store of simulated patches."""
     manifest = simulate(folder / "photos", scenes=scenes, size=(4 * size, 4 * size), seed=0)
-    settings = PatchSettings(tuple(MANIPULATIONS), MANIPULATION, size, editing=("block",))
+    edits = NamedEdits(MANIPULATIONS)
+    settings = PatchSettings(tuple(MANIPULATIONS), "manipulation", size, edits=edits)
     plan = plan_patches(manifest, make_split(manifest, "photo", 0), settings)
     return build_store(plan, folder / "store")
 
@@ -50,10 +53,11 @@ def fresh(size: int, depth: str) -> Network:
 
 def seconds(network: Network, leg: Leg, epochs: int, folder: Path) -> list[float]:
     """Seconds of training up to the end of each epoch."""
+    machine = accelerator(resolve("auto"))
     started, taken = time.perf_counter(), []
     for epoch in range(1, epochs + 1):  # each goes on from the one before
         choice = TrainingChoice(learning_rate=5e-3, epochs=epoch)
-        training.train(network, [leg], choice, folder, plan="same")
+        training.train(network, [leg], choice, folder, machine, plan="same")
         taken.append(time.perf_counter() - started)
     return taken
 
@@ -65,13 +69,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=30)
     asked = parser.parse_args()
-    machine = training.accelerator()
-    arithmetic = "bfloat16" if training.computes_bfloat16() else "float32"
+    machine = accelerator(resolve("auto"))
+    arithmetic = "bfloat16" if computes_bfloat16() else "float32"
     print(f"{asked.size} px, {asked.epochs} epochs, {torch.get_num_threads()} threads, "
           f"{arithmetic} on {machine.device}")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         store = make_store(Path(name), asked.size, asked.scenes)
-        leg = Leg("leg", store, np.arange(len(store)), np.arange(0), BATCH)
+        leg = Leg("leg", TASKS["manipulation"], store, np.arange(len(store)), np.arange(0), BATCH)
         for depth in ("fc1", "fc2"):
             work = Path(name) / depth
             repeated = seconds(fresh(asked.size, depth), leg, 2, work / "repeated")
@@ -83,7 +87,9 @@ def main() -> None:
             assert output is not None
             choice = TrainingChoice(learning_rate=5e-3, epochs=asked.epochs)
             stored = replace(leg, store=output)
-            training.train(network.above_trunk(), [stored], choice, work / "stored", plan="same")
+            training.train(
+                network.above_trunk(), [stored], choice, work / "stored", machine, plan="same"
+            )
             whole = time.perf_counter() - started
             print(f"{depth}: {len(store)} patches. Trunk in every epoch: {epoch:.1f} s an epoch, "
                   f"{asked.epochs * epoch:.0f} s in all. Stored: {once:.1f} s to store, "

@@ -33,10 +33,11 @@ from phototrace.evidence.markdown import (
 from phototrace.evidence.predictions import Predictions
 from phototrace.files import write_json
 from phototrace.learning.detector import Detector
-from phototrace.learning.experiment import find_photos, prepare, train_recipe
 from phototrace.learning.features import FeatureExtractor
+from phototrace.learning.preparing import gather_photos, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest
 
@@ -123,7 +124,7 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
         }  # fmt: skip
         for way, run in extractors.items():
             started = time.monotonic()
-            detector = Detector(FeatureExtractor(run), seed=base.seed)
+            detector = Detector(FeatureExtractor(run.model()), random_state=base.seed)
             detector.fit(patches, labels)
             seconds = time.monotonic() - started
             one = detect_photos(detector, runs[target], target, manifest, tests, f"trees, {way}")
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     base = Recipe.load(asked.recipe)
-    manifest = find_photos(base, asked.recipe.parent, asked.photos, asked.out)
+    manifest = gather_photos(base.photos, asked.recipe.parent, asked.photos, asked.out)
     folder = HERE / base.name
     index: dict[str, list[dict[str, object]]] = {leg: [] for leg in base.legs}
     for one in results(base, manifest, asked.out):

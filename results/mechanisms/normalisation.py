@@ -29,12 +29,12 @@ from phototrace.evidence.markdown import (
     table,
 )
 from phototrace.evidence.predictions import Predictions
+from phototrace.learning.accelerator import place, to_input
 from phototrace.learning.batches import read_batch
-from phototrace.learning.experiment import find_photos, prepare
-from phototrace.learning.network import Network
+from phototrace.learning.model import Model
+from phototrace.learning.preparing import gather_photos, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
-from phototrace.learning.training import accelerator, place, predict_proba, to_input
 from phototrace.patches.building import build_store
 from phototrace.patches.store import PatchStore
 
@@ -46,12 +46,12 @@ OWN = "-own-statistics.parquet"
 
 @torch.no_grad()
 def with_own_statistics(
-    network: Network, store: PatchStore, rows: NDArray[np.int64], leg: str
-) -> Network:
-    """The network with batch-norm statistics over a leg's patches; weights stay as they are."""
-    machine = accelerator()
-    place(network, machine.device).eval()
-    for layer in network.modules():
+    model: Model, store: PatchStore, rows: NDArray[np.int64], leg: str
+) -> Model:
+    """The model with batch-norm statistics over a leg's patches; weights stay as they are."""
+    machine = model.machine
+    place(model.network, machine.device).eval()
+    for layer in model.network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
             layer.momentum = None  # a plain mean over all batches
@@ -59,8 +59,9 @@ def with_own_statistics(
     for start in range(0, len(rows), BATCH):
         patches, _ = read_batch(store, rows[start : start + BATCH])
         with machine.autocast():
-            network(to_input(patches, machine.device), leg)
-    return network.eval()
+            model.network({leg: to_input(patches, machine.device)})
+    model.network.eval()
+    return model
 
 
 def stored(setting: str) -> dict[str, tuple[Predictions, Predictions]]:
@@ -97,12 +98,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     base = Recipe.load(asked.recipe)
-    manifest = find_photos(base, asked.recipe.parent, asked.photos, asked.out)
+    manifest = gather_photos(base.photos, asked.recipe.parent, asked.photos, asked.out)
     run = Run.load(asked.out / "runs" / f"{base.name}-hybrid-{base.network.share_depth}")
     for leg, plan in prepare(base, manifest).plans.items():
         store = build_store(plan, asked.out / "runs/stores" / f"{leg}-{plan.hash[:12]}")
         rows = np.random.default_rng(base.seed).permutation(store.rows("train"))[:PATCHES]
-        network = with_own_statistics(run.network(), store, rows, leg)
+        model = with_own_statistics(run.model(), store, rows, leg)
         averaged = predict_photos(run, manifest, asked.out / "tests", leg=leg).predictions
         (folder,) = (
             path
@@ -110,9 +111,11 @@ def main() -> None:
             if PatchStore.load(path).hash == averaged.data_hash
         )
         tested = PatchStore.load(folder)
-        probabilities = predict_proba(
-            network, tested, np.arange(len(tested)), leg, accelerator(), label=f"Testing {leg}"
+        pieces = np.array_split(np.arange(len(tested)), -(-len(tested) // BATCH))
+        said = model.answers_of(
+            map(tested.read, pieces), leg, label=f"Testing {leg}", total=len(pieces)
         )
+        probabilities = np.concatenate(list(said))
         own = replace(averaged, run=f"{averaged.run}, own statistics", probabilities=probabilities)
         print(f"{leg}: {points_and_interval(compare(own, averaged))} points", flush=True)
         if asked.write:

@@ -30,8 +30,9 @@ from phototrace.evidence.markdown import (
     table,
 )
 from phototrace.evidence.predictions import Predictions
-from phototrace.learning.experiment import find_photos, train_recipe
+from phototrace.learning.preparing import gather_photos
 from phototrace.learning.recipe import Recipe
+from phototrace.learning.training import train_recipe
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
 from phototrace.simulation.collection import step_names
@@ -53,7 +54,7 @@ SHORT: dict[str, Any] = {
 
 def taught(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
     """Train a recipe on its simulated photos; predictions on `tested` (None: on its test part)."""
-    photos = find_photos(recipe, HERE, None, out)
+    photos = gather_photos(recipe.photos, HERE, None, out)
     run = train_recipe(recipe, photos, out / "runs", resume=True)
     return predict_photos(run, tested or photos, out / "tests").predictions
 

@@ -26,8 +26,8 @@ from phototrace.evidence.markdown import (
     table,
 )
 from phototrace.evidence.predictions import Predictions
-from phototrace.learning.experiment import train_recipe
 from phototrace.learning.recipe import Recipe
+from phototrace.learning.training import train_recipe
 from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key

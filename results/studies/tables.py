@@ -18,7 +18,7 @@ from phototrace.evidence.formatting import lowest_to_highest, percent, points
 from phototrace.evidence.intervals import Figure
 from phototrace.evidence.markdown import fill_page, percent_and_interval, table
 from phototrace.study.paper import Key
-from phototrace.study.reproducing import Results
+from phototrace.study.reproducing import Results, write_results
 from phototrace.study.tables import figure_keys
 from phototrace.study.tables import table as paper_table
 
@@ -152,7 +152,11 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.take:
         take(asked.take)
-    made = {k: v for name in STUDIES if (HERE / name).is_dir() for k, v in tables(name).items()}
+    there = [name for name in STUDIES if (HERE / name).is_dir()]
+    if asked.write:
+        for name in there:
+            write_results(HERE / name)
+    made = {k: v for name in there for k, v in tables(name).items()}
     if asked.write:
         fill_page(PAGE, made)
     else:

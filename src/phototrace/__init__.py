@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from phototrace.errors import PhototraceError
     from phototrace.evidence.assessing import assess
     from phototrace.learning.detector import Detector
-    from phototrace.learning.experiment import train_recipe
     from phototrace.learning.features import FeatureExtractor
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
+    from phototrace.learning.training import train_recipe
     from phototrace.patches.building import build_store
     from phototrace.patches.store import PatchStore
     from phototrace.photos.indexing import index
@@ -39,7 +39,7 @@ _PLACES = {
     "read_photo": "photos.photo",
     "reproduce": "study.reproducing",
     "simulate": "simulation.collection",
-    "train_recipe": "learning.experiment",
+    "train_recipe": "learning.training",
 }
 
 __all__ = [

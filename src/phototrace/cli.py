@@ -154,8 +154,8 @@ def audit(
         split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
         of_trunk = []
     else:
-        from phototrace.learning.experiment import find_photos, prepare
         from phototrace.learning.leaks import trunk_leaks
+        from phototrace.learning.preparing import gather_photos, prepare
         from phototrace.learning.recipe import Recipe
         from phototrace.learning.run import Run
         from phototrace.learning.transfer import load_trunk
@@ -165,11 +165,13 @@ def audit(
             raise UsageError("--by goes with a manifest; a recipe says itself how it splits.")
         path = recipe_path(source)
         recipe = Recipe.load(path)
-        taught = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
-        experiment = prepare(recipe, find_photos(recipe, path.parent, photos, Path("runs")))
+        trained = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
+        experiment = prepare(
+            recipe, gather_photos(recipe.photos, path.parent, photos, Path("runs"))
+        )
         manifest, split = experiment.manifest, experiment.split
         devices = recipe.split.test_devices
-        of_trunk = trunk_leaks(manifest, experiment.split, taught.split, devices) if taught else []
+        of_trunk = trunk_leaks(manifest, split, trained.split, devices) if trained else []
     problems = verify(manifest)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
@@ -207,9 +209,10 @@ def train(
     Examples: phototrace train manipulation --photos photos.parquet
     phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
     """
-    from phototrace.learning.experiment import find_photos, train_recipe
+    from phototrace.learning.preparing import gather_photos
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
+    from phototrace.learning.training import train_recipe
     from phototrace.learning.transfer import load_trunk
     from phototrace.recipes import recipe_path
 
@@ -217,7 +220,7 @@ def train(
     read = Recipe.load(path)
     source = Run.load(trunk) if trunk else load_trunk(read, path.parent)
     run = train_recipe(
-        read, find_photos(read, path.parent, photos, out), out,
+        read, gather_photos(read.photos, path.parent, photos, out), out,
         resume=resume, allow_leaks=allow_leaks, trunk=source,
     )  # fmt: skip
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
@@ -227,10 +230,10 @@ def train(
         "notes": run.provenance.get("notes", []),
     }  # fmt: skip
     skipped = [s for each in run.provenance["skipped"].values() for s in each]
-    right = [f"{row.get('validation_accuracy', 0):.1%} ({leg})" for leg, row in last.items()]
+    found = [run.tasks[leg].of_row(row) for leg, row in last.items()]
     _print(facts, as_json, lambda: (
-        f"{run.folder}: {', '.join(right)} of the validation part's patches right "
-        f"after {rows[-1]['epoch']} epochs. Next: phototrace evaluate {run.folder} MANIFEST"
+        f"{run.folder}: after {rows[-1]['epoch']} epochs, on the validation part: "
+        f"{', '.join(found)}. Next: phototrace evaluate {run.folder} MANIFEST"
     ))  # fmt: skip
     _list("could not be read", skipped)
     raise typer.Exit(1 if skipped else 0)

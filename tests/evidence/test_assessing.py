@@ -12,12 +12,11 @@ from phototrace.evidence.evaluation import evaluate
 from phototrace.evidence.inference import detect_photos, predict_photos
 from phototrace.evidence.predictions import Predictions
 from phototrace.learning.detector import Detector
-from phototrace.learning.experiment import train_recipe
 from phototrace.learning.features import FeatureExtractor
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.learning.trees import ExtraTrees
-from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import read_pixels
 
@@ -84,7 +83,8 @@ def test_probabilities_are_the_networks_own(
     row, column = int(table.row[5]), int(table.column[5])
     pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
     with torch.inference_mode():
-        scores = runs[0].network()(torch.from_numpy(pixels)[None, None].float(), "leg")
+        network = runs[0].model().network
+        scores = network({"leg": torch.from_numpy(pixels)[None, None].float()})["leg"]
     assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
 
 
@@ -133,12 +133,12 @@ def test_every_leg_is_tested_and_compared_where_it_answers_the_same(
     assert "shared up to conv1; weights of the legs: what 1, which 1, few 1" in page
     said = "\n".join(result.sentences())
     assert all(f"{name}: " in said for name in names)
-    network, table = hybrid.network(), result.tested[1].predictions
+    network, table = hybrid.model().network, result.tested[1].predictions
     record = next(r for r in photos.photos if r.id == table.photo[5])
     row, column = int(table.row[5]), int(table.column[5])
     pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
     with torch.inference_mode():
-        scores = network(torch.from_numpy(pixels)[None, None].float(), "which")
+        scores = network({"which": torch.from_numpy(pixels)[None, None].float()})["which"]
     assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
     result = assess([hybrid], replace(photos, photos=strange), tmp_path)
     assert [e.run for e in result.evaluations] == ["hybrid (what)"]
     assert set(result.untested) == {"hybrid (which)", "hybrid (few)"}
-    assert "camera the run does not know" in result.untested["hybrid (few)"]
+    assert "camera that the run does not know" in result.untested["hybrid (few)"]
     assert {entry["path"] for entry in result.unreadable()} == set(result.untested)
 
 
@@ -179,7 +179,7 @@ def test_photos_of_unknown_cameras_are_left_out_and_counted(
         for i, r in enumerate(photos.photos)
     )
     result = assess(runs[:1], replace(photos, photos=others), tmp_path)
-    assert result.tested[0].left_out["of a camera the run does not know"] > 0
+    assert result.tested[0].left_out["of a camera that the run does not know"] > 0
 
 
 def test_nothing_left_to_test_is_a_sentence(
@@ -199,7 +199,7 @@ def test_two_runs_of_one_name_are_refused(
 
 
 def test_recipe_is_the_same_in_both(runs: list[Run]) -> None:
-    first, second = (run.network().state_dict() for run in runs)
+    first, second = (run.model().network.state_dict() for run in runs)
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
@@ -207,10 +207,9 @@ def test_a_detector_is_tested_on_the_patches_that_test_its_leg(
     assessed: Assessment, runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:
     target, source = runs
-    (folder,) = (target.folder.parent / "stores").glob("leg-*")
-    store = PatchStore.load(folder)
+    store = target.store()
     rows = store.rows("train")
-    extractor = FeatureExtractor(source)
+    extractor = FeatureExtractor(source.model())
     detector = Detector(extractor, ExtraTrees(n_estimators=10, random_state=0))
     detector.fit(extractor.transform_store(store)[rows], store.label[rows])
     table = detect_photos(detector, target, "leg", photos, tmp_path, "trees").predictions

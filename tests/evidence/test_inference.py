@@ -10,10 +10,10 @@ from torch import nn
 
 from phototrace.evidence.assessing import assess
 from phototrace.evidence.inference import predict_photos
-from phototrace.learning.experiment import train_recipe
 from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest, PhotoRecord
 
 
@@ -73,7 +73,7 @@ def test_what_a_leg_leaves_out_is_not_tested(run: Run, coloured: Manifest, tmp_p
 def test_a_renamed_camera_is_tested_as_what_it_counts_for(
     run: Run, coloured: Manifest, tmp_path: Path
 ) -> None:
-    assert run.classes["which"] == ("Make A", "Make B")
+    assert run.tasks["which"].classes == ("Make A", "Make B")
     table = predict_photos(run, coloured, tmp_path, backbone=tiny).predictions
     models = {r.id: r.model for r in coloured.photos}
     of_c = np.array([models[photo] == "C" for photo in table.photo])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
-from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages, build_network
+from phototrace.learning.accelerator import Precision
+from phototrace.learning.model import ModelConfig
+from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, write_run
+from phototrace.learning.tasks import TASKS
 
 MakeRun = Callable[..., Run]
+CAMERAS = replace(TASKS["camera"], classes=("A", "B"))
 
 
 def tiny(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
@@ -34,7 +39,12 @@ def make_run(tmp_path: Path) -> MakeRun:
     """Runs of the `tiny` backbone for 64 px; `share_depth` cuts them, `seed` tells them apart."""
 
     def make(
-        name: str = "run", *, seed: int = 0, channels: str = "green", share_depth: str | None = None
+        name: str = "run",
+        *,
+        seed: int = 0,
+        channels: str = "green",
+        share_depth: str | None = None,
+        precision: Precision = "float32",
     ) -> Run:
         recipe = Recipe.parse({
             "name": name,
@@ -42,14 +52,15 @@ def make_run(tmp_path: Path) -> MakeRun:
             "legs": {"camera": {"task": "camera"}},
             "training": {"precision": "float32"},
         })  # fmt: skip
-        network = build_network(
-            tiny, {"camera": 2}, patch_size=64, channels=channels, share_depth=share_depth,
-            seed=seed,
+        config = ModelConfig(
+            name=name, backbone="tiny", patch_size=64, channels=channels, preset="modern",
+            share_depth=share_depth, precision=precision,
+            tasks={"camera": CAMERAS}, trained_on={},
         )  # fmt: skip
+        network = config.network(tiny, seed=seed)
         assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[index]
-        facts = {"classes": {"camera": ["A", "B"]}, "share_depth": share_depth}
         split = {"version": 1, "by": "photo", "seed": 0, "hash": "", "part": {}, "excluded": {}}
-        return write_run(tmp_path / name, recipe, network, [], facts, split)
+        return write_run(tmp_path / name, recipe, config, network, [], {}, split)
 
     return make
 

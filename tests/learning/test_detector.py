@@ -29,12 +29,12 @@ LABELS = np.array(["rough", "smooth"])[np.arange(120) % 2]
 
 @pytest.fixture
 def extractor(make_run: MakeRun) -> FeatureExtractor:
-    return FeatureExtractor(make_run(), backbone=tiny)
+    return FeatureExtractor(make_run().model(backbone=tiny))
 
 
 @pytest.fixture
 def other(make_run: MakeRun) -> FeatureExtractor:
-    return FeatureExtractor(make_run("other", seed=1), backbone=tiny)
+    return FeatureExtractor(make_run("other", seed=1).model(backbone=tiny))
 
 
 def test_a_detector_learns_from_patches(extractor: FeatureExtractor, patches: Patches) -> None:
@@ -49,7 +49,7 @@ def test_a_detector_learns_from_patches(extractor: FeatureExtractor, patches: Pa
 
 def test_the_default_is_the_papers_forest(extractor: FeatureExtractor, patches: Patches) -> None:
     features = extractor.transform(patches)
-    detector = Detector(extractor, seed=4).fit(features, LABELS)
+    detector = Detector(extractor, random_state=4).fit(features, LABELS)
     theirs = ExtraTreesClassifier(800, min_samples_split=3, random_state=4).fit(features, LABELS)
     expected = theirs.predict_proba(features)
     assert np.abs(detector.predict_proba(features) - expected).max() < 1e-6
@@ -95,7 +95,9 @@ def test_features_of_another_run_or_stage_are_refused(
     extractor: FeatureExtractor, other: FeatureExtractor, patches: Patches
 ) -> None:
     detector = Detector(extractor, ExtraTrees(5)).fit(patches, LABELS)
-    with pytest.raises(UsageError, match=r"takes fc2 of run \w{12}; these features are fc2 of run"):
+    with pytest.raises(
+        UsageError, match=r"takes fc2 of model \w{12} in float32; these features are fc2 of model"
+    ):
         detector.predict(other.transform(patches)[3:9])
     with pytest.raises(UsageError, match="these features are"):
         Detector(extractor, ExtraTrees(5)).fit(other.transform(patches), LABELS)
@@ -166,10 +168,12 @@ def test_a_detector_is_loaded_with_the_run_it_was_fitted_on(
 ) -> None:
     Detector(extractor, ExtraTrees(5)).fit(patches, LABELS).save(tmp_path / "saved")
     facts = json.loads((tmp_path / "saved/detector.json").read_text())
-    assert facts["origin"] == {"run": extractor.origin.run, "stage": "fc2", "leg": None}
-    with pytest.raises(UsageError, match=r"was fitted on fc2 of run .* gives fc2 of run"):
+    assert facts["origin"] == {
+        "model": extractor.origin.model, "stage": "fc2", "leg": None, "precision": "float32",
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"was fitted on fc2 of model .* gives fc2 of model"):
         Detector.load(tmp_path / "saved", other)
-    with pytest.raises(UsageError, match=r"gives conv1 of run"):
+    with pytest.raises(UsageError, match=r"gives conv1 of model"):
         Detector.load(tmp_path / "saved", extractor.set_params(stage="conv1"))
     with pytest.raises(UsageError, match="There is no detector"):
         Detector.load(tmp_path / "nothing", extractor)
@@ -226,7 +230,7 @@ def _edit(folder: Path, *path: str, value: Any) -> None:
     ("path", "value"),
     [
         (("version",), 2),
-        (("origin",), {"run": "x"}),
+        (("origin",), {"model": "x"}),
         (("origin",), [1]),
         (("classifier",), 7),
         (("classifier", "kind"), "pickle"),

@@ -13,9 +13,12 @@ from sklearn.utils.estimator_checks import check_estimator
 import phototrace as pt
 from phototrace.errors import DamagedError, UsageError
 from phototrace.learning.features import FeatureExtractor, Features
+from phototrace.learning.model import Model
 from phototrace.learning.network import Network, build_network, mislnet
+from phototrace.learning.run import Run
 from phototrace.patches.building import build_store
-from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchSettings, plan_patches
 from phototrace.patches.store import PatchStore, shard_name
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import make_split
@@ -25,8 +28,9 @@ from .conftest import MakeRun, tiny
 Patches = NDArray[np.uint8]
 
 
-def _extractor(run: Any, **choice: Any) -> FeatureExtractor:
-    return FeatureExtractor(run, backbone=tiny, **choice)
+def _extractor(run: Run | Path, **choice: Any) -> FeatureExtractor:
+    folder = run.folder if isinstance(run, Run) else run
+    return FeatureExtractor(Model.load(folder, backbone=tiny), **choice)
 
 
 def _by_hand(network: Network, patches: Patches, *stages: str) -> NDArray[np.float32]:
@@ -52,7 +56,7 @@ def test_fc2_of_the_papers_network_gives_200_features_after_tanh(tmp_path: Path)
 def test_features_are_those_of_the_stages_one_by_one(make_run: MakeRun, patches: Patches) -> None:
     run = make_run()
     found = _extractor(run).transform(patches)
-    expected = _by_hand(run.network(tiny), patches, "constr", "conv1", "fc2")
+    expected = _by_hand(run.model(backbone=tiny).network, patches, "constr", "conv1", "fc2")
     assert isinstance(found, Features)
     assert found.dtype == np.float32
     assert found.shape == (120, 12)
@@ -62,7 +66,7 @@ def test_features_are_those_of_the_stages_one_by_one(make_run: MakeRun, patches:
 
 def test_any_stage_is_flattened(make_run: MakeRun, patches: Patches) -> None:
     run = make_run()
-    network = run.network(tiny)
+    network = run.model(backbone=tiny).network
     for stage, stages, width in [
         ("constr", ("constr",), 2 * 62 * 62),
         ("conv1", ("constr", "conv1"), 48),
@@ -78,21 +82,21 @@ def test_a_stage_above_the_share_depth_needs_the_leg(make_run: MakeRun, patches:
     with pytest.raises(UsageError, match=r"above the share depth.*name the leg, one of camera"):
         _extractor(run).fit()
     named = _extractor(run, leg="camera")
-    expected = _by_hand(run.network(tiny), patches[:3], "constr", "conv1", "fc2")
+    expected = _by_hand(run.model(backbone=tiny).network, patches[:3], "constr", "conv1", "fc2")
     assert np.allclose(named.transform(patches[:3]), expected, atol=1e-5)
-    assert str(named.origin) == f"fc2, leg camera of run {run.hash[:12]}"
+    assert str(named.origin) == f"fc2, leg camera of model {run.hash[:12]} in float32"
     # Below it the leg does not matter, and the features are the same ones.
     below = [_extractor(run, stage="conv1", leg=leg).origin for leg in (None, "camera")]
     assert below[0] == below[1]
 
 
-def test_an_unknown_stage_leg_or_run_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+def test_an_unknown_stage_leg_or_model_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run().folder
     with pytest.raises(UsageError, match=r"no stage 'fc9'.* among constr, conv1, fc2, output"):
         FeatureExtractor.load(folder, stage="fc9", backbone=tiny)
     with pytest.raises(UsageError, match=r"no leg 'x'\. The legs: camera"):
         FeatureExtractor.load(folder, leg="x", backbone=tiny)
-    with pytest.raises(UsageError, match="There is no run"):
+    with pytest.raises(UsageError, match="There is no model"):
         FeatureExtractor.load(tmp_path / "nothing")
     with pytest.raises(UsageError, match="backbone 'tiny'"):
         FeatureExtractor.load(folder)
@@ -109,7 +113,7 @@ def test_a_run_is_given_as_a_folder_or_as_itself(make_run: MakeRun, patches: Pat
 def test_colour_patches_go_into_a_run_for_colour(make_run: MakeRun, patches: Patches) -> None:
     run = make_run(channels="rgb")
     colour = np.stack([patches[:3], patches[3:6], patches[6:9]], axis=-1)
-    expected = _by_hand(run.network(tiny), colour, "constr", "conv1", "fc2")
+    expected = _by_hand(run.model(backbone=tiny).network, colour, "constr", "conv1", "fc2")
     assert np.allclose(_extractor(run).transform(colour), expected, atol=1e-5)
     with pytest.raises(UsageError, match=r"\(n, 64, 64, 3\) uint8; these are \(120, 64, 64\)"):
         _extractor(run).transform(patches)
@@ -138,10 +142,10 @@ def test_setting_another_run_changes_the_features(make_run: MakeRun, patches: Pa
     extractor = _extractor(make_run("a"))
     first = extractor.transform(patches)
     other = make_run("b", seed=1)
-    second = extractor.set_params(run=other).transform(patches)
+    second = extractor.set_params(model=other.model(backbone=tiny)).transform(patches)
     assert not np.allclose(first, second)
     assert second.origin is not None
-    assert second.origin.run == other.hash
+    assert second.origin.model == other.hash
 
 
 def test_it_works_in_a_pipeline(make_run: MakeRun, patches: Patches) -> None:
@@ -190,7 +194,9 @@ def test_scikit_learns_checks(make_run: MakeRun) -> None:
 
 @pytest.fixture
 def store(photos: Manifest, tmp_path: Path) -> PatchStore:
-    settings = PatchSettings(("unaltered", "median filter"), MANIPULATION, 64, editing=("block",))
+    settings = PatchSettings(
+        ("unaltered", "median filter"), "manipulation", 64, edits=NamedEdits(MANIPULATIONS)
+    )
     plan = plan_patches(photos, make_split(photos, "photo", 1), settings)
     return build_store(plan, tmp_path / "stores/first")
 
@@ -231,7 +237,7 @@ def test_features_kept_in_a_chosen_folder_are_not_taken_for_others(
 ) -> None:
     _extractor(make_run("a")).transform_store(store, tmp_path / "kept")
     assert (tmp_path / "kept/features.npy").is_file()
-    with pytest.raises(UsageError, match="another run, stage or store"):
+    with pytest.raises(UsageError, match="another model, stage or store"):
         _extractor(make_run("b", seed=1)).transform_store(store, tmp_path / "kept")
 
 
@@ -263,7 +269,7 @@ def test_a_store_of_another_form_is_refused(
     make_run: MakeRun, store: PatchStore, tmp_path: Path
 ) -> None:
     extractor = _extractor(make_run(channels="rgb"))
-    with pytest.raises(UsageError, match="green patches of 64 px, but the run run takes rgb"):
+    with pytest.raises(UsageError, match="green patches of 64 px, but run takes rgb"):
         extractor.transform_store(store)
 
 

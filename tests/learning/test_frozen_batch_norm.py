@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from phototrace.learning import training
-from phototrace.learning.experiment import train_recipe
+from phototrace.learning.batchnorm import CorrectedBatchNorm2d
 from phototrace.learning.network import (
     PRESETS,
     ConstrainedConv2d,
-    CorrectedBatchNorm2d,
     Network,
     Stages,
     build_network,
 )
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 
 State = dict[str, Tensor]
@@ -61,9 +61,8 @@ def begun(request: pytest.FixtureRequest) -> Network:
     )
     network.train()
     for seed in range(5):
-        network.joint(batches(seed), {})
-    network.batch_norm_frozen = True
-    return network.train()
+        network(batches(seed), {})
+    return network.freeze_batch_norm_()
 
 
 def test_a_network_with_frozen_batch_norms_gives_in_training_what_it_gives_at_test(
@@ -71,11 +70,11 @@ def test_a_network_with_frozen_batch_norms_gives_in_training_what_it_gives_at_te
 ) -> None:
     assert begun.training
     before = statistics(begun)
-    together = begun.joint(batches(9), {})
-    alone = {leg: begun(x, leg) for leg, x in batches(9).items()}
+    together = begun(batches(9), {})
+    alone = {leg: begun({leg: x})[leg] for leg, x in batches(9).items()}
     begun.eval()
     for leg, x in batches(9).items():
-        tested = begun(x, leg)
+        tested = begun({leg: x})[leg]
         assert torch.allclose(alone[leg], tested, atol=1e-6)
         assert torch.allclose(together[leg], tested, atol=1e-5)
     assert len(before) == 3 * sum(isinstance(m, nn.BatchNorm2d) for m in begun.modules())
@@ -85,25 +84,25 @@ def test_a_network_with_frozen_batch_norms_gives_in_training_what_it_gives_at_te
 def test_one_leg_joined_with_no_other_is_frozen_too(begun: Network) -> None:
     before = statistics(begun)
     x = batches(9)["b"]
-    in_training = begun.joint({"b": x}, {})["b"]
-    assert torch.allclose(in_training, begun.eval()(x, "b"), atol=1e-6)
+    in_training = begun({"b": x}, {})["b"]
+    assert torch.allclose(in_training, begun.eval()({"b": x})["b"], atol=1e-6)
     assert same(statistics(begun), before)
 
 
 def test_a_network_with_frozen_batch_norms_still_learns_in_every_stage(begun: Network) -> None:
-    scores = begun.joint(batches(9), {"b": 0.5})
-    sum((s.square().sum() for s in scores.values()), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+    scores = begun(batches(9), {"b": 0.5})
+    sum((s.square().sum() for s in scores.values()), torch.zeros(())).backward()
     assert all(p.grad is not None and bool(p.grad.abs().max() > 0) for p in begun.parameters())
 
 
 def test_what_is_not_frozen_moves_and_differs(begun: Network) -> None:
-    begun.batch_norm_frozen = False
+    begun._norms_frozen = False
     begun.train()
     before = statistics(begun)
-    moving = begun.joint(batches(9), {})
+    moving = begun(batches(9), {})
     assert not any(torch.equal(b, before[name]) for name, b in begun.named_buffers())
     begun.eval()
-    assert not torch.allclose(moving["a"], begun(batches(9)["a"], "a"), atol=1e-2)
+    assert not torch.allclose(moving["a"], begun({"a": batches(9)["a"]})["a"], atol=1e-2)
 
 
 def recipe(**choice: Any) -> Recipe:
@@ -135,7 +134,7 @@ def _watched(patch: pytest.MonkeyPatch, look: Look) -> None:
 
 
 def weights(run: Run) -> State:
-    return dict(run.network(normed).state_dict())
+    return dict(run.model(backbone=normed).network.state_dict())
 
 
 def train(choice: Recipe, photos: Manifest, out: Path, **more: Any) -> Run:
@@ -156,7 +155,7 @@ def test_the_last_share_of_the_steps_is_frozen(
     assert len(seen) == 32
     still = [same(a, b) for a, b in pairwise(seen)]
     assert still == [False] * (31 - frozen) + [True] * frozen
-    assert same(statistics(run.network(normed)), seen[-1])
+    assert same(statistics(run.model(backbone=normed).network), seen[-1])
 
 
 class CutOffError(Exception):

@@ -13,10 +13,11 @@ from phototrace import cli
 from phototrace.errors import PhotoError, UsageError
 from phototrace.files import sha256_of
 from phototrace.learning import leaks as module
-from phototrace.learning.experiment import prepare, train_recipe
 from phototrace.learning.leaks import check_leaks, trunk_leaks
 from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
+from phototrace.learning.training import train_recipe
 from phototrace.photos.audit import audit
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.splits import Split
@@ -125,7 +126,7 @@ def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
     assert {leak.kind for leak in found} == {"same device", "same scene"}
     assert trunk_leaks(photos, replace(split, by="photo"), device) == []
     with pytest.raises(UsageError, match="1 same file"):
-        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", taught=taught)
+        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=taught)
 
 
 def test_the_command_trains_on_leaks_only_when_told(

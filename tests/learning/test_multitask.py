@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +19,11 @@ from torch.nn import functional as F  # noqa: N812
 from literal import LiteralNetworks
 from phototrace.errors import UsageError
 from phototrace.learning import batchnorm, training
+from phototrace.learning.accelerator import accelerator, place
+from phototrace.learning.batchnorm import CorrectedBatchNorm2d
 from phototrace.learning.checkpoint import Progress
 from phototrace.learning.network import (
     ConstrainedConv2d,
-    CorrectedBatchNorm2d,
     Network,
     Stages,
     build_network,
@@ -31,12 +31,14 @@ from phototrace.learning.network import (
 )
 from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.recipe import TrainingChoice
+from phototrace.learning.tasks import Task
 
 TOLERANCE = 1e-9
 STEPS, EPOCH = 20, 10
 SIZES = {"a": 8, "b": 8, "c": 3}
 CLASSES = {"a": 4, "b": 5, "c": 3}
 WEIGHTS = {"a": 1.0, "b": 0.5, "c": 2.0}
+TASKS = {leg: Task(leg, tuple(map(str, range(count)))) for leg, count in CLASSES.items()}
 CHOICE = TrainingChoice(weight_decay=5e-4, halve_every=1, epochs=2, precision="float32")
 Batch = dict[str, tuple[Tensor, Tensor]]
 
@@ -81,12 +83,12 @@ def train_ours(
     network: Network, batches: list[Batch], preset: str, choice: TrainingChoice = CHOICE
 ) -> dict[str, Tensor]:
     """Our own loop's step, as `train` calls it."""
-    machine = training.accelerator("float32")
-    training.place(network, machine.device)
+    machine = accelerator("float32")
+    place(network, machine.device).train()
     optimizer = make_optimizer(network, choice, preset)
     for number, batch in enumerate(batches):
         set_learning_rate(optimizer, learning_rate(choice, number, EPOCH))
-        training.step(network, optimizer, batch, machine, Progress(), Path(), WEIGHTS)
+        training.step(network, optimizer, batch, machine, Progress(), TASKS, WEIGHTS)
     return dict(network.state_dict())
 
 
@@ -204,8 +206,8 @@ def variance_pooled(patch: Patch) -> None:
 
 
 def _with_weights(patch: Patch, change: Callable[[Mapping[str, float]], dict[str, float]]) -> None:
-    real = Network.joint
-    patch.setattr(Network, "joint", lambda self, x, weights: real(self, x, change(weights)))
+    real = Network.forward
+    patch.setattr(Network, "forward", lambda self, x, weights: real(self, x, change(weights)))
 
 
 def gradient_averaged(patch: Patch) -> None:
@@ -220,11 +222,11 @@ def weight_on_heads_too(patch: Patch) -> None:
     """Lambda on the whole loss, which reaches trunk and head alike."""
     of_classes = {CLASSES[leg]: weight for leg, weight in WEIGHTS.items()}
 
-    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+    def loss(task: Task, scores: Tensor, labels: Tensor) -> Tensor:
         return of_classes[scores.shape[1]] * F.cross_entropy(scores, labels)
 
     _with_weights(patch, lambda w: {})
-    patch.setattr(training, "mean_loss", loss)
+    patch.setattr(Task, "loss", loss)
 
 
 def decay_once_per_leg(patch: Patch) -> None:
@@ -244,10 +246,10 @@ def decay_once_per_leg(patch: Patch) -> None:
 
 
 def loss_over_all_patches(patch: Patch) -> None:
-    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+    def loss(task: Task, scores: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(scores, labels, reduction="sum") / sum(SIZES.values())
 
-    patch.setattr(training, "mean_loss", loss)
+    patch.setattr(Task, "loss", loss)
 
 
 MUTANTS = [
@@ -276,9 +278,12 @@ def test_one_leg_alone_trains_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = train_ours(start(small, ["a"], "fc1", "modern"), batches, "modern")
 
     def plain(network: Network, x: Mapping[str, Tensor], _: object) -> dict[str, Tensor]:
-        return {leg: network(rows, leg) for leg, rows in x.items()}
+        rows = x["a"]
+        for stage in (*network.trunk.children(), *network.heads["a"].children()):
+            rows = stage(rows)
+        return {"a": rows}
 
-    monkeypatch.setattr(Network, "joint", plain)
+    monkeypatch.setattr(Network, "forward", plain)
     again = train_ours(start(small, ["a"], "fc1", "modern"), batches, "modern")
     assert all(torch.equal(ours[k], again[k]) for k in ours)
 
@@ -293,10 +298,12 @@ def test_a_norm_that_cannot_tell_the_legs_apart_is_refused() -> None:
             result: Tensor = self.norm(x.reshape(-1, 4))
             return result
 
-    module = Regrouping()
-    with (
-        batchnorm.per_leg(module, [2, 3]),
-        pytest.raises(UsageError, match="first dimension"),
-    ):
-        module(torch.rand(5, 8))
-    assert module(torch.rand(5, 8)).shape == (10, 4)
+    network = Network({"low": Regrouping()}, {"a": {}, "b": {}})
+    with pytest.raises(UsageError, match="first dimension"):
+        network({"a": torch.rand(2, 8), "b": torch.rand(3, 8)})
+    assert network({"a": torch.rand(5, 8)})["a"].shape == (10, 4)
+
+
+def test_a_norm_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="SyncBatchNorm cannot be shared"):
+        Network({"low": nn.SyncBatchNorm(4)}, {"a": {}})

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from phototrace.errors import UsageError
+from phototrace.learning.batchnorm import CorrectedBatchNorm2d
 from phototrace.learning.network import (
     PRESETS,
     ConstrainedConv2d,
-    CorrectedBatchNorm2d,
     Network,
     build_network,
     mislnet,
@@ -130,7 +130,7 @@ def test_network_is_cut_at_any_share_depth(depth: str) -> None:
     network = build_network(mislnet, {"a": 6}, patch_size=64, share_depth=depth)
     cut = STAGES.index(depth) + 1
     assert list(_layers(network)) == [*STAGES[:cut], "|", *STAGES[cut:]]
-    assert network(torch.zeros(2, 1, 64, 64), "a").shape == (2, 6)
+    assert network({"a": torch.zeros(2, 1, 64, 64)})["a"].shape == (2, 6)
 
 
 @pytest.mark.parametrize("depth", ["output", "conv9"])
@@ -173,7 +173,7 @@ def test_a_frozen_trunk_is_neither_projected_nor_trained() -> None:
     before = {k: v.clone() for k, v in network.trunk.state_dict().items()}
     network.train()
     network.project_()
-    network(torch.rand(4, 1, 64, 64) * 255, "a").sum().backward()
+    network({"a": torch.rand(4, 1, 64, 64) * 255})["a"].sum().backward()
     assert all(torch.equal(v, before[k]) for k, v in network.trunk.state_dict().items())
     assert all(p.grad is None for p in network.trunk.parameters())
     assert all(p.grad is not None for p in network.heads.parameters())
@@ -183,5 +183,5 @@ def test_heads_alone_take_what_the_trunk_gives() -> None:
     network = build_network(mislnet, {"a": 2, "b": 3}, patch_size=64, share_depth="conv2").eval()
     patches = torch.rand(4, 1, 64, 64) * 255
     above = network.above_trunk().eval()
-    assert torch.equal(above(network.shared(patches), "b"), network(patches, "b"))
+    assert torch.equal(above({"b": network.shared(patches)})["b"], network({"b": patches})["b"])
     assert {id(p) for p in above.parameters()} == {id(p) for p in network.heads.parameters()}

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from phototrace.learning import training
-from phototrace.learning.experiment import prepare, train_recipe
 from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 
 
@@ -70,7 +71,7 @@ def test_it_changes_weights_and_order_alone(photos: Manifest, tmp_path: Path) ->
     assert other.run.split == plain.run.split
     assert other.run.provenance["data"] == plain.run.provenance["data"]
     assert len(list((tmp_path / "stores").glob("what-*/contents.json"))) == 1
-    assert (plain.run.provenance["seed"], other.run.provenance["seed"]) == (3, 4)
+    assert (plain.run.recipe.training_seed, other.run.recipe.training_seed) == (3, 4)
     assert Run.load(other.run.folder).recipe.training_seed == 4
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from phototrace.errors import UsageError
-from phototrace.learning.experiment import find_photos
+from phototrace.learning.preparing import gather_photos
 from phototrace.learning.recipe import Recipe
 
 
@@ -19,12 +19,12 @@ def recipe(**simulated: object) -> Recipe:
 
 def test_a_recipe_chooses_models_and_leaves_steps_out(tmp_path: Path) -> None:
     chosen = recipe(models=["Elm 700"], leave_out=["prnu", "noise"])
-    manifest = find_photos(chosen, tmp_path, None, tmp_path / "work")
+    manifest = gather_photos(chosen.photos, tmp_path, None, tmp_path / "work")
     assert {photo.camera for photo in manifest.photos} == {"Elm 700"}
     settings = json.loads((manifest.root / "settings.json").read_text())["settings"]
     assert settings["leave_out"] == ["noise", "prnu"]
     assert settings["size"] == [64, 96]
-    other = find_photos(recipe(models=["Elm 700"]), tmp_path, None, tmp_path / "work")
+    other = gather_photos(recipe(models=["Elm 700"]).photos, tmp_path, None, tmp_path / "work")
     assert other.root != manifest.root
 
 
@@ -35,8 +35,8 @@ def test_a_recipes_pictures_lie_beside_it(tmp_path: Path) -> None:
         pixels = np.full((220, 330, 3), level, np.uint8)
         Image.fromarray(pixels).save(beside / "own" / f"{level}.png")
     chosen = recipe(models=["Elm 700"], pictures="own")
-    manifest = find_photos(chosen, beside, None, tmp_path / "work")
+    manifest = gather_photos(chosen.photos, beside, None, tmp_path / "work")
     settings = json.loads((manifest.root / "settings.json").read_text())["settings"]
     assert len(settings["pictures"]) == 3
     with pytest.raises(UsageError, match="cannot be opened"):
-        find_photos(chosen, tmp_path, None, tmp_path / "other")
+        gather_photos(chosen.photos, tmp_path, None, tmp_path / "other")

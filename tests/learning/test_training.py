@@ -17,11 +17,13 @@ from torch import nn
 from phototrace.errors import DamagedError, PhototraceError, UsageError
 from phototrace.learning import training
 from phototrace.learning.batches import Leg, batches, epoch_order, steps_per_epoch
-from phototrace.learning.experiment import prepare, train_recipe
 from phototrace.learning.network import ConstrainedConv2d, Stages
 from phototrace.learning.optim import learning_rate
+from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe, TrainingChoice
 from phototrace.learning.run import Run
+from phototrace.learning.tasks import TASKS
+from phototrace.learning.training import train_recipe
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest
 
@@ -57,7 +59,7 @@ def hybrid() -> Recipe:
 
 
 def _weights(run: Run) -> dict[str, torch.Tensor]:
-    return dict(run.network(toy).state_dict())
+    return dict(run.model(backbone=toy).network.state_dict())
 
 
 def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -81,20 +83,20 @@ def test_a_backbone_of_ones_own_learns(finished: Run) -> None:
 
 
 def test_the_trained_kernels_satisfy_the_constraint(finished: Run) -> None:
-    layer = finished.network(toy).trunk["residual"]
+    layer = finished.model(backbone=toy).network.trunk["residual"]
     assert isinstance(layer, ConstrainedConv2d)
     assert layer.deviation() < 1e-5
 
 
 def test_a_run_does_not_import_a_backbone_by_itself(finished: Run) -> None:
     with pytest.raises(UsageError, match="backbone 'toy'"):
-        Run.load(finished.folder).network()
+        Run.load(finished.folder).model()
 
 
 def test_the_run_says_where_it_comes_from(finished: Run, photos: Manifest) -> None:
     facts = finished.provenance
     assert facts["manifest"] == photos.hash
-    assert facts["classes"]["manipulation"][0] == "unaltered"
+    assert finished.tasks["manipulation"].classes[0] == "unaltered"
     assert facts["machine"]["libraries"]["torch"] == torch.__version__
     parts = finished.split["part"]
     assert {parts[r.sha256] for r in photos.photos} == {"train", "validation", "test"}
@@ -117,36 +119,7 @@ def test_a_name_in_use_is_refused_before_patches_are_cut(finished: Run, photos: 
     assert set(cut) <= set(stores)
 
 
-def test_a_run_from_before_transfer_and_multitask_still_opens(
-    finished: Run, tmp_path: Path
-) -> None:
-    """As version 1 was first written: without the keys that came later."""
-    import json
-    import shutil
-
-    from phototrace.files import write_contents
-
-    folder = tmp_path / "old"
-    shutil.copytree(finished.folder, folder)
-    later = ("weight = ", "min_photos = ", "trunk_store_gb = ")
-    lines = (folder / "recipe.toml").read_text().splitlines()
-    kept = [x for x in lines if not x.startswith(later) and "legs.manipulation.where" not in x]
-    assert len(kept) < len(lines)
-    (folder / "recipe.toml").write_text("\n".join(kept))
-    for name, keys in (("provenance.json", ("passes", "notes")), ("split.json", ("bursts",))):
-        facts = json.loads((folder / name).read_text())
-        old = {k: v for k, v in facts.items() if k not in keys}
-        assert len(old) < len(facts)
-        (folder / name).write_text(json.dumps(old))
-    write_contents(
-        folder, [p.name for p in folder.iterdir() if p.suffix and p.name != "contents.json"]
-    )
-    run = Run.load(folder)
-    assert run.recipe.legs["manipulation"].weight == 1
-    assert _same(_weights(run), _weights(finished))
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "split.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "model.json", "split.json"])
 def test_a_changed_file_is_noticed(finished: Run, tmp_path: Path, name: str) -> None:
     import shutil
 
@@ -209,7 +182,7 @@ def test_a_resumed_training_must_be_the_same(
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     photos: Manifest, tmp_path: Path
 ) -> None:
-    with pytest.raises(PhototraceError, match="no longer a finite number at step"):
+    with pytest.raises(PhototraceError, match="no longer a finite number, at step"):
         train_recipe(recipe(optimizer="sgd", learning_rate=1e30), photos, tmp_path, backbone=toy)
     (kept,) = (tmp_path / "toy" / "checkpoint").glob("step-*")
     assert (kept / "contents.json").is_file()
@@ -221,7 +194,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_training
 from phototrace.learning import checkpoint, training
-from phototrace.learning.experiment import train_recipe
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 import time
 training.CHECKPOINT_SECONDS = 0.0
@@ -287,8 +260,12 @@ def test_two_trainings_in_one_folder_are_refused(photos: Manifest, tmp_path: Pat
 def test_every_batch_is_full_and_every_patch_comes(photos: Manifest, tmp_path: Path) -> None:
     plan = prepare(recipe(), photos).plans["manipulation"]
     store = build_store(plan, tmp_path / "store")
-    long = Leg("long", store, np.arange(100), np.array([], dtype=np.int64), 32)
-    short = Leg("short", store, np.arange(30), np.array([], dtype=np.int64), 16)
+    long = Leg(
+        "long", TASKS["manipulation"], store, np.arange(100), np.array([], dtype=np.int64), 32
+    )
+    short = Leg(
+        "short", TASKS["manipulation"], store, np.arange(30), np.array([], dtype=np.int64), 16
+    )
     steps = steps_per_epoch([long, short])
     assert steps == 4
     order = epoch_order(long, 0, steps, 1, 0)

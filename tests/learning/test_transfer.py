@@ -13,12 +13,14 @@ import torch
 from torch import nn
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.learning import experiment, training, trunk_output
-from phototrace.learning.experiment import prepare, train_recipe
+from phototrace.learning import preparing, training, trunk_output
+from phototrace.learning.accelerator import accelerator
 from phototrace.learning.leaks import trunk_leaks
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages
+from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.learning.transfer import load_trunk
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest, PhotoRecord
@@ -73,7 +75,7 @@ def source(photos: Manifest, out: Path) -> Run:
 
 
 def state(run: Run) -> dict[str, torch.Tensor]:
-    return dict(run.network(mixed).state_dict())
+    return dict(run.model(backbone=mixed).network.state_dict())
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
@@ -87,7 +89,7 @@ def test_the_trunk_stays_to_the_last_bit_and_the_head_is_new(
 ) -> None:
     choice = transfer(f"{depth}-{gigabytes}", depth, trunk_store_gb=gigabytes)
     run = train_recipe(choice, photos, out, backbone=mixed, trunk=source)
-    theirs, ours = source.network(mixed), run.network(mixed)
+    theirs, ours = source.model(backbone=mixed).network, run.model(backbone=mixed).network
     assert list(ours.trunk) == list(theirs.trunk)[: DEPTHS.index(depth) + 1]
     for name, stage in ours.trunk.items():
         assert same(stage.state_dict(), theirs.trunk[name].state_dict())
@@ -98,7 +100,7 @@ def test_the_trunk_stays_to_the_last_bit_and_the_head_is_new(
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert run.provenance["trunk"]["hash"] == source.hash
     assert (run.provenance["trunk"]["stored"] is None) == (gigabytes == 0)
-    assert run.provenance["share_depth"] == depth
+    assert run.config.share_depth == depth
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -123,8 +125,8 @@ def test_the_run_is_enough_by_itself(
 ) -> None:
     run = train_recipe(transfer("dense-8", "dense"), photos, out, backbone=mixed, trunk=source)
     shutil.copytree(run.folder, tmp_path / "alone")
-    network = Run.load(tmp_path / "alone").network(mixed)
-    assert network(torch.zeros(2, 1, 64, 64), "camera").shape == (2, 2)
+    model = Run.load(tmp_path / "alone").model(backbone=mixed)
+    assert model.predict_proba(np.zeros((2, 64, 64), np.uint8)).shape == (2, 2)
 
 
 def test_what_is_stored_is_the_trunks_output_row_by_row(
@@ -132,9 +134,9 @@ def test_what_is_stored_is_the_trunks_output_row_by_row(
 ) -> None:
     monkeypatch.setattr(trunk_output, "SHARD_BYTES", 40_000)
     store = build_store(prepare(transfer("t", "conv"), photos).plans["camera"], tmp_path / "store")
-    network = source.network(mixed)
+    network = source.model(backbone=mixed).network
     network.trunk = nn.ModuleDict({n: network.trunk[n] for n in ("residual", "conv")})
-    machine = training.accelerator("float32")
+    machine = accelerator("float32")
 
     def output() -> trunk_output.TrunkOutput:
         names = {"trunk": source.hash, "depth": "conv"}
@@ -227,7 +229,7 @@ def test_photos_that_taught_the_trunk_count_as_taught(
     made = prepare(choice, half)
     split = replace(made.split, part=monkeyed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "make_split", lambda *_, **__: split)
+        patch.setattr(preparing, "make_split", lambda *_, **__: split)
         run = train_recipe(choice, half, tmp_path, backbone=mixed, trunk=source)
     taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
     assert taught <= {s for s, part in run.split["part"].items() if part in ("train", "validation")}
@@ -247,11 +249,11 @@ def test_a_test_photo_that_taught_the_trunk_is_a_leak(
     photos: Manifest, source: Run, tmp_path: Path, top: dict[str, Any], how: str
 ) -> None:
     choice = recipe("leak", network={"share_depth": "dense"}, top=top)
-    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*taught the trunk"):
+    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*trained the trunk"):
         train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source)
     assert not list((tmp_path / "stores").glob("*/"))
     run = train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source, allow_leaks=True)
-    assert "taught the trunk" in run.provenance["leaks"][-1]["text"]
+    assert "trained the trunk" in run.provenance["leaks"][-1]["text"]
     taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
     assert not taught & {s for s, part in run.split["part"].items() if part == "test"}
 
@@ -325,6 +327,6 @@ def test_a_trunk_ends_where_its_legs_part(photos: Manifest, out: Path, tmp_path:
     run = train_recipe(
         transfer("t", "conv", epochs=1), photos, tmp_path, backbone=mixed, trunk=hybrid
     )
-    assert isinstance(run.network(mixed), Network)
+    assert isinstance(run.model(backbone=mixed).network, Network)
     with pytest.raises(UsageError, match="share their stages up to 'conv' only"):
         train_recipe(transfer("u", "dense"), photos, tmp_path, backbone=mixed, trunk=hybrid)

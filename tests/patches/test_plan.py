@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from phototrace.patches.manipulations import MANIPULATIONS
-from phototrace.patches.plan import MANIPULATION, PatchPlan, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.splits import Split, make_split
 
 SETTINGS = PatchSettings(
-    tuple(MANIPULATIONS), MANIPULATION, 64, photos={"train": 10, "test": 4}, seed=5
-)
+    tuple(MANIPULATIONS), "manipulation", 64, photos={"train": 10, "test": 4},
+    edits=NamedEdits(MANIPULATIONS), seed=5,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

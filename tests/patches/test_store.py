@@ -9,8 +9,8 @@ import pytest
 from phototrace.errors import DamagedError, UsageError
 from phototrace.patches import building
 from phototrace.patches.building import build_store, recompressed
-from phototrace.patches.manipulations import MANIPULATIONS, Operation, Pixels
-from phototrace.patches.plan import MANIPULATION, PatchPlan, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits, Pixels
+from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
 from phototrace.patches.store import PatchStore, shard_name
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import read_pixels
@@ -18,8 +18,9 @@ from phototrace.photos.splits import make_split
 
 SIX = tuple(MANIPULATIONS)
 SETTINGS = PatchSettings(
-    classes=SIX, label=MANIPULATION, size=64, editing=("block", "region"), seed=5
-)
+    classes=SIX, label="manipulation", size=64, edits=NamedEdits(MANIPULATIONS),
+    editing=("block", "region"), seed=5,
+)  # fmt: skip
 
 
 def _plan(manifest: Manifest, settings: PatchSettings = SETTINGS) -> PatchPlan:
@@ -48,7 +49,7 @@ def test_the_plan_is_a_function_of_photos_and_seed(photos: Manifest) -> None:
 def test_camera_patches_are_balanced_and_spread_over_photos(photos: Manifest) -> None:
     cameras = tuple(sorted({r.camera for r in photos.photos}))
     fewer = Manifest(photos=photos.photos[:-2], root=photos.root)
-    settings = PatchSettings(classes=cameras, label="camera", size=64, blocks="random")
+    settings = PatchSettings(cameras, "camera", 64, blocks="random", balanced=True)
     plan = _plan(fewer, settings)
     train = plan.part == 0
     assert len(set(plan.count("train").tolist())) == 1
@@ -189,13 +190,13 @@ def test_a_users_own_operation_is_stored(photos: Manifest, tmp_path: Path) -> No
     def negative(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         return 255 - pixels
 
-    operations: dict[str, Operation] = {**MANIPULATIONS, "negative": negative}
-    settings = PatchSettings(("unaltered", "negative"), MANIPULATION, 64, editing=("block",))
-    store = build_store(_plan(photos, settings), tmp_path / "store", operations=operations)
+    edits = NamedEdits({**MANIPULATIONS, "negative": negative})
+    settings = PatchSettings(("unaltered", "negative"), "sign", 64, edits=edits)
+    store = build_store(_plan(photos, settings), tmp_path / "store")
     pairs = store.read(np.arange(len(store))).reshape(-1, 2, 64, 64)
     assert np.array_equal(pairs[:, 1], 255 - pairs[:, 0])
     with pytest.raises(UsageError, match="'negative'"):
-        build_store(_plan(photos, settings), tmp_path / "other")
+        _plan(photos, replace(settings, edits=NamedEdits(MANIPULATIONS)))
 
 
 def test_colour_patches_keep_three_channels(photos: Manifest, tmp_path: Path) -> None:

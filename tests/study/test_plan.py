@@ -189,7 +189,7 @@ def test_classes_that_the_photos_lack_are_named_and_left_out(
 def test_a_collection_too_small_for_the_split(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
     ours = [p for p in tiny_photos.photos if p.camera == "Cedar S3"]
     left = [p for p in tiny_photos.photos if p not in ours or p.device == ours[0].device]
-    with pytest.raises(UsageError, match=r"Task C: The test part has no photo of Cedar S3"):
+    with pytest.raises(UsageError, match=r"Task C: The test part has no patch of Cedar S3"):
         plan_study(tiny, replace(tiny_photos, photos=tuple(left)))
     scene = tiny_photos.photos[0].scene
     few = tuple(p for p in tiny_photos.photos if p.scene == scene)
@@ -201,7 +201,7 @@ def test_fewer_patches_than_a_batch_are_found_before_any_training(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
     with pytest.raises(
-        UsageError, match="Task B has 24 training patches, fewer than a batch of 99"
+        UsageError, match="The task 'B' has 24 training patches, fewer than its batch of 99"
     ):
         plan_study(changed(tiny, transfer={"batch_size": 99}), tiny_photos)
 
@@ -217,7 +217,7 @@ def test_recipes_that_make_no_study(tiny: StudyRecipe, tiny_photos: Manifest) ->
         changed(tiny, training={"seed": 3})
     with pytest.raises(UsageError, match="'seed' is"):
         changed(tiny, seed=2**32)
-    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must be 'manipulation'"):
+    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must ask what was done"):
         with_task(tiny, "A", task="camera")
     with pytest.raises(UsageError, match=r"no key 'tasks\.B\.clases'; did you mean 'classes'"):
         with_task(tiny, "B", clases=["x"])

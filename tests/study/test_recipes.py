@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.learning.experiment import Experiment, patch_settings, prepare, taken, taken_by_leg
 from phototrace.learning.network import build_network, mislnet
+from phototrace.learning.preparing import Experiment, patch_settings, prepare, taken, taken_by_leg
 from phototrace.learning.recipe import Recipe
 from phototrace.patches.plan import PatchPlan, plan_patches
 from phototrace.photos.corpora import table1
@@ -121,7 +121,7 @@ def as_recipe(name: str, manifest: Manifest) -> tuple[Recipe, dict[str, list[str
     data = chosen.model_dump(exclude_none=True)
     whole: dict[str, Any] = {k: data[k] for k in ("name", "seed", "photos", "split", "training")}
     whole |= {"network": data["network"] | {"share_depth": "fc2"}, "legs": data["tasks"]}
-    photos = taken(manifest, Recipe.parse(whole))
+    photos = taken(manifest, chosen.photos)
     missing = {}
     for task in ("C", "B"):
         leg = whole["legs"][task]

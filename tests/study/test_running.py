@@ -16,9 +16,9 @@ from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import locked, sha256_of
-from phototrace.learning import experiment
-from phototrace.learning.experiment import train_recipe
-from phototrace.learning.run import machine
+from phototrace.learning import training
+from phototrace.learning.optim import learning_rate
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
 from phototrace.study.plan import Forest, Training, plan_study
@@ -369,16 +369,25 @@ def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
     tiny_photos: Manifest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On another machine, so that the trunk's hash differs however long its training took."""
-    elsewhere = {**machine(), "processor": "another"}
-    monkeypatch.setattr(experiment, "machine", lambda: elsewhere)
+    """On another machine, where the same choices give other weights."""
     (folder,) = study.glob("runs/A-[0-9a-f]*")
     before = runs(study)
     shutil.rmtree(folder)
+    monkeypatch.setattr(training, "learning_rate", lambda *given: 1.01 * learning_rate(*given))
     run_study(tiny, tiny_photos, study)
     after = runs(study)
     anew = {name for name in after if after[name] != before.get(name)}
     assert anew == {name for name in before if name.startswith(("A-to-B-", folder.name))}
+
+
+def test_a_trunk_that_came_out_the_same_keeps_what_stands_on_it(
+    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest
+) -> None:
+    (folder,) = study.glob("runs/A-[0-9a-f]*")
+    before = runs(study)
+    shutil.rmtree(folder)
+    run_study(tiny, tiny_photos, study)
+    assert {n for n, h in runs(study).items() if h != before.get(n)} <= {folder.name}
     assert said(study) == said(done)
 
 

@@ -89,7 +89,7 @@ def assess(
     backbone: Backbone | None = None,
     next_steps: Sequence[NextStep] = (),
 ) -> Assessment:
-    """Test every leg of every run on the photos that taught none of its weights.
+    """Test every leg of every run on the photos that trained none of its weights.
 
     Patches go to `out / "stores"` and are reused. A leg for which no photo is left is listed, and
     the others are tested. Raises `UsageError` where none can be, or two runs have one name and
@@ -100,13 +100,13 @@ def assess(
         raise UsageError(f"Two of the runs are called {max(names, key=names.count)!r}. Rename one.")
     tested: list[tuple[Run, Tested]] = []
     untested: dict[str, str] = {}
-    for run, leg in ((each, leg) for each in runs for leg in each.classes):
+    for run, leg in ((each, leg) for each in runs for leg in each.tasks):
         try:
             one = predict_photos(run, manifest, out / "stores", leg=leg, backbone=backbone)
         except UsageError as error:
             untested[title(run, leg)] = str(error)
             continue
-        several = f".{leg}" if len(run.classes) > 1 else ""
+        several = f".{leg}" if len(run.tasks) > 1 else ""
         one.predictions.save(out / f"predictions-{run.name}{several}.parquet")
         tested.append((run, one))
     if not tested:
@@ -156,7 +156,7 @@ def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifes
         title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
         kept_apart=kept_apart(run.split["by"], len(run.recipe.split.test_devices)),
-        cautions=_cautions(run, evaluation),
+        cautions=_cautions(run, tested.leg),
         provenance=provenance,
         training=rows,
         photo_names={record.id: record.path for record in manifest.photos},
@@ -165,7 +165,7 @@ def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifes
 
 def _shared(run: Run) -> dict[str, str]:
     """What the network shares with other tasks."""
-    depth, trunk = run.provenance.get("share_depth"), run.provenance.get("trunk")
+    depth, trunk = run.config.share_depth, run.provenance.get("trunk")
     if depth is None:
         return {}
     if trunk:
@@ -176,12 +176,12 @@ def _shared(run: Run) -> dict[str, str]:
     return {"trunk": f"shared up to {depth}; weights of the legs: {weights}"}
 
 
-def _cautions(run: Run, evaluation: Evaluation) -> list[str]:
+def _cautions(run: Run, leg: str) -> list[str]:
     cautions = []
-    if evaluation.task == "camera" and run.split["by"] in ("photo", "device"):
+    if run.tasks[leg].column and run.split["by"] in ("photo", "device"):
         cautions.append(
             "Training and test share scenes, and mostly the files' quantisation tables: part of "
-            "this figure may be the scene or the table in place of the camera."
+            "this figure may be the scene or the table in place of what is asked."
         )
     if run.recipe.photos.simulated is not None:
         cautions.append("Simulated photos: an illustration of the method, not evidence.")

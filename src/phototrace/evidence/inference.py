@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
 from phototrace.evidence.predictions import Predictions
-from phototrace.learning.experiment import patch_settings, taken, taken_by_leg
-from phototrace.learning.leaks import TAUGHT, taught_bursts
+from phototrace.learning.leaks import TRAINED, trained_bursts
+from phototrace.learning.model import BATCH
 from phototrace.learning.network import Backbone
+from phototrace.learning.preparing import patch_settings, taken, taken_by_leg
 from phototrace.learning.run import Run
-from phototrace.learning.tasks import T_A, Task
-from phototrace.learning.training import accelerator, predict_proba
+from phototrace.learning.tasks import Task
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan, label_of, plan_patches
 from phototrace.patches.store import PatchStore
@@ -59,12 +59,12 @@ def predict_photos(
     """Predict every patch of the photos that a leg of the run may be tested on; first by default.
 
     Photos of the run's own test part, and photos that it has never met, are tested. Left out and
-    counted are those that taught or tuned any of its legs or its trunk, or share a burst with one
-    that did, those its split kept out of every part, those that its recipe does not take, and
+    counted are those that any of its legs or its trunk was trained or validated on, or that share a
+    burst with one, those its split kept out of every part, those that its recipe does not take, and
     cameras that it does not know. All patches that the recipe's cutting gives are tested, whether
     or not classes are balanced.
     """
-    leg = leg or next(iter(run.classes))
+    leg = leg or next(iter(run.tasks))
     chosen = _choose(run, leg, manifest, stores)
     predictions = predict_store(run, leg, chosen.store, title(run, leg), backbone=backbone)
     return _tested(leg, chosen, predictions)
@@ -73,15 +73,17 @@ def predict_photos(
 def predict_store(
     run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
 ) -> Predictions:
-    """What a leg of a run says of every patch of a store, whose photos must not have taught it.
+    """What a leg of a run says of every patch of a store, whose photos must not have trained it.
 
     `name` is what reports call the run.
     """
-    machine = accelerator(run.recipe.training.precision)
-    probabilities = predict_proba(
-        run.network(backbone), store, np.arange(len(store)), leg, machine, label=f"Testing {name}"
+    model = run.model(backbone=backbone)
+    rows = np.arange(len(store))
+    pieces = np.split(rows, range(BATCH, len(rows), BATCH))
+    said = model.answers_of(
+        map(store.read, pieces), leg, label=f"Testing {name}", total=len(pieces)
     )
-    return _predictions(run, leg, name, run.hash, store, probabilities)
+    return _predictions(run, leg, name, model.hash, store, np.concatenate(list(said)))
 
 
 def detect_photos(
@@ -99,7 +101,7 @@ def detect_photos(
 def detect_store(
     detector: Detector, run: Run, leg: str, store: PatchStore, name: str
 ) -> Predictions:
-    """What a detector says of every patch of a store, whose photos must have taught neither.
+    """What a detector says of every patch of a store, whose photos must have trained neither.
 
     The detector was fitted on training patches of a leg of `run`, with labels as in its store; its
     features may be another run's of the same split (else its training photos might be tested:
@@ -107,20 +109,20 @@ def detect_store(
     """
     _require_one_split(detector, run)
     features = detector.extractor.transform_store(store)
-    probabilities = np.zeros((len(features), len(run.classes[leg])), dtype=np.float32)
+    probabilities = np.zeros((len(features), len(run.tasks[leg].classes)), dtype=np.float32)
     probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
         features
     )
-    return _predictions(run, leg, name, detector.extractor.origin.run, store, probabilities)
+    return _predictions(run, leg, name, detector.extractor.origin.model, store, probabilities)
 
 
 def _require_one_split(detector: Detector, run: Run) -> None:
-    given = detector.extractor.run
-    source = given if isinstance(given, Run) else Run.load(Path(given))
-    if source.split["hash"] != run.split["hash"]:
+    source = detector.extractor.loaded()
+    if source.config.trained_on.get("split") != run.split["hash"]:
         raise UsageError(
-            f"{source.folder} and {run.folder} are of different splits: photos that taught the one "
-            "might test the other. Train both from recipes with one [photos] and [split]."
+            f"The model {source.name} and {run.folder} are of different splits: photos that "
+            "trained the one might test the other. Train both from recipes with one [photos] and "
+            "[split]."
         )
 
 
@@ -163,22 +165,21 @@ def _tested(leg: str, chosen: _Chosen, predictions: Predictions) -> Tested:
 
 def title(run: Run, leg: str) -> str:
     """What reports call a leg: the run's name, with the leg's where it has several."""
-    return run.name if len(run.classes) == 1 else f"{run.name} ({leg})"
+    return run.name if len(run.tasks) == 1 else f"{run.name} ({leg})"
 
 
 def _task_of(run: Run, leg: str) -> Task:
-    if leg not in run.classes:
-        raise UsageError(f"{run.folder} has no leg {leg!r}. Its legs: {', '.join(run.classes)}.")
-    name = run.recipe.legs[leg].task
-    return Task(name, run.classes[leg], T_A.label if name == T_A.name else "camera")
+    if leg not in run.tasks:
+        raise UsageError(f"{run.folder} has no leg {leg!r}. Its legs: {', '.join(run.tasks)}.")
+    return run.tasks[leg]
 
 
 def _testable(
     run: Run, leg: str, manifest: Manifest, task: Task
 ) -> tuple[list[PhotoRecord], Counter[str]]:
-    by_all = taken(manifest, run.recipe)
+    by_all = taken(manifest, run.recipe.photos)
     by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.legs[leg]).photos}
-    bursts = taught_bursts(manifest, run.split)
+    bursts = trained_bursts(manifest, run.split)
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
@@ -186,14 +187,14 @@ def _testable(
         named = by_leg.get(record.id)
         if named is None:
             left_out["not taken by the recipe"] += 1
-        elif part in TAUGHT:
+        elif part in TRAINED:
             left_out["used in training"] += 1
         elif record.burst in bursts:
             left_out["in a burst with a photo used in training"] += 1
         elif record.sha256 in run.split["excluded"]:
             left_out["kept out of every part by the split"] += 1
-        elif task.label != T_A.label and label_of(named, task.label) not in task.classes:
-            left_out["of a camera the run does not know"] += 1
+        elif task.column and label_of(named, task.column) not in task.classes:
+            left_out[f"of a {task.column} that the run does not know"] += 1
         else:
             kept.append(named)
     return kept, left_out
@@ -228,7 +229,7 @@ def _predictions(
         run_hash=run_hash,
         split_hash=run.split["hash"],
         data_hash=store.hash,
-        label=store.label,
+        label=store.label.astype(np.int64),
         probabilities=probabilities,
         photo=store.column("photo"),
         device=device,

@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from phototrace.learning.tasks import Task
+
 
 class Source(Protocol):
     """Rows to learn from: a `PatchStore`, or what a frozen trunk gave for one."""
 
     @property
-    def label(self) -> NDArray[np.int64]:
-        """Class of each row, `(n,)`."""
+    def label(self) -> NDArray[np.int64] | NDArray[np.float32]:
+        """Of each row, `(n,)`: its class, or its number."""
         ...
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -27,7 +29,11 @@ class Source(Protocol):
 
 
 Batch = dict[str, tuple[Tensor, Tensor]]
-"""Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)` int64."""
+"""Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)`."""
+
+MOST_OFTEN = 4.0
+"""Devices of a class count alike, but for this: no patch of one is drawn more than this many times
+as often as those of the class's largest. Else a device with one photo would be learned by heart."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +42,23 @@ class Leg:
 
     Attributes:
         name: The leg's name in the recipe.
+        task: What it answers.
         store: Where its patches are.
         train, validation: Row numbers in the store.
         batch_size: Patches in one step.
         weight: lambda_t of Eq. 6: scales this leg's gradient in the stages that legs share.
+        strata: Class and device of each row of `train`, `(n, 2)`, drawn equally often; None where
+            every row is shown as often.
     """
 
     name: str
+    task: Task
     store: Source
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     batch_size: int
     weight: float = 1.0
+    strata: NDArray[np.int64] | None = None
 
 
 def steps_per_epoch(legs: Sequence[Leg]) -> int:
@@ -59,9 +70,49 @@ def epoch_order(leg: Leg, epoch: int, steps: int, seed: int, number: int) -> NDA
     """Rows of one epoch, `(steps, batch_size)`: every batch full, reshuffled at each pass."""
     rng = np.random.default_rng([seed, number, epoch])
     needed = steps * leg.batch_size
+    if leg.strata is not None:
+        drawn = _draw(leg.train, leg.strata, epoch, needed, [seed, number])
+        return rng.permutation(drawn).reshape(steps, leg.batch_size)
     passes = -(-needed // len(leg.train))
     rows = np.concatenate([rng.permutation(leg.train) for _ in range(passes)])
     return rows[:needed].reshape(steps, leg.batch_size)
+
+
+def strata_shares(strata: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Which stratum each row is of, `(n,)`, and the share of the draws that each one gets.
+
+    Classes get equal shares, and so do the devices of a class within `MOST_OFTEN`.
+
+    Args:
+        strata: Class and device of each row, `(n, 2)`.
+    """
+    pairs, stratum, counts = np.unique(strata, axis=0, return_inverse=True, return_counts=True)
+    shares = np.zeros(len(pairs))
+    for label in np.unique(pairs[:, 0]):
+        devices = np.flatnonzero(pairs[:, 0] == label)
+        largest = counts[devices].max()
+        shares[devices] = np.minimum(1.0, MOST_OFTEN * counts[devices] / largest)
+        shares[devices] /= shares[devices].sum()
+    return stratum.ravel(), shares / shares.sum()
+
+
+def _draw(
+    rows: NDArray[np.int64], strata: NDArray[np.int64], epoch: int, needed: int, seed: list[int]
+) -> NDArray[np.int64]:
+    """An epoch's rows by their strata's shares: each goes through its rows, pass after pass."""
+    stratum, shares = strata_shares(strata)
+    quotas = np.floor(shares * needed).astype(np.int64)
+    rest = np.argsort(quotas - shares * needed, kind="stable")[: needed - quotas.sum()]
+    quotas[rest] += 1
+    drawn = []
+    for number, quota in enumerate(quotas.tolist()):
+        own = rows[stratum == number]
+        first, last = epoch * quota, (epoch + 1) * quota
+        passes = range(first // len(own), -(-last // len(own)))
+        through = [np.random.default_rng([*seed, number, p]).permutation(own) for p in passes]
+        start = first - first // len(own) * len(own)
+        drawn.append(np.concatenate([own[:0], *through])[start : start + quota])
+    return np.concatenate(drawn)
 
 
 def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[Batch]:
@@ -87,7 +138,7 @@ def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[B
 
 
 def read_batch(store: Source, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patches `(n, c, h, w)` uint8 (or stored float32) and labels `(n,)` int64 of the rows."""
+    """Patches `(n, c, h, w)` uint8 (or stored float32) and labels `(n,)` of the rows."""
     return as_tensor(store.read(rows)), torch.from_numpy(store.label[rows])
 
 

@@ -8,8 +8,6 @@ takes them apart, moves its running statistics once by each leg alone, and keeps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,24 +16,84 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from phototrace.errors import UsageError
 
 
-@contextmanager
-def per_leg(module: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
-    """Within, every batch norm of `module` sees a batch of legs, `sizes` rows each, leg by leg.
+class LegStatistics(_BatchNorm):
+    """Mixed into a batch norm, whatever its dimension and its own rule for running averages.
 
-    Whatever the batch norm's dimension and its own rule for running averages.
+    Attributes:
+        leg_sizes: Rows of each leg in the batches that come next, one leg after another; with
+            fewer than two the batch is one as ever.
     """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    for norm in norms:
-        setattr(norm, "forward", partial(normalise_legs, norm, norm.forward, list(sizes)))  # noqa: B010
-    try:
-        yield
-    finally:
-        for norm in norms:
-            delattr(norm, "forward")
+
+    leg_sizes: tuple[int, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised `x`, in training each leg's rows by their own statistics."""
+        if len(self.leg_sizes) < 2 or not (self.training or self.running_mean is None):
+            return super().forward(x)
+        return normalise_legs(self, super().forward, self.leg_sizes, x)
+
+
+class LegBatchNorm1d(LegStatistics, nn.BatchNorm1d):
+    """Batch norm of `(n, c)` or `(n, c, l)`."""
+
+
+class LegBatchNorm2d(LegStatistics, nn.BatchNorm2d):
+    """Batch norm of `(n, c, h, w)`."""
+
+
+class LegBatchNorm3d(LegStatistics, nn.BatchNorm3d):
+    """Batch norm of `(n, c, d, h, w)`."""
+
+
+class CorrectedBatchNorm2d(LegBatchNorm2d):
+    """Batch norm whose moving averages are corrected for their start, as Caffe's are.
+
+    Caffe divides its accumulated statistics by the accumulated weight. With a decay of 0.999
+    PyTorch's plain average would still be near its starting point after a short training.
+    """
+
+    DECAY = 0.999
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised `(n, c, h, w)`."""
+        if self.training:
+            count = int(self.num_batches_tracked or 0) + 1
+            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**count)
+        return super().forward(x)
+
+
+_OF_LEGS: dict[type[nn.Module], type[LegStatistics]] = {
+    nn.BatchNorm1d: LegBatchNorm1d,
+    nn.BatchNorm2d: LegBatchNorm2d,
+    nn.BatchNorm3d: LegBatchNorm3d,
+}
+
+
+def share_norms_(module: nn.Module) -> None:
+    """Let every batch norm of `module` tell legs apart; parameters and their names stay.
+
+    Raises `UsageError` where one is of a kind that this is not known to be right for.
+    """
+    for norm in module.modules():
+        if not isinstance(norm, _BatchNorm) or isinstance(norm, LegStatistics):
+            continue
+        kind = _OF_LEGS.get(type(norm))
+        if kind is None:
+            raise UsageError(
+                f"A {type(norm).__name__} cannot be shared between tasks. Use nn.BatchNorm1d, 2d "
+                "or 3d, or derive your own from LegStatistics as well."
+            )
+        # The class alone differs: what the norm holds is what it held.
+        norm.__class__ = kind
+
+
+def shared_norms(module: nn.Module) -> Iterator[LegStatistics]:
+    """The batch norms of `module` that can tell legs apart."""
+    return (norm for norm in module.modules() if isinstance(norm, LegStatistics))
 
 
 def normalise_legs(
-    norm: nn.Module, forward: Callable[[Tensor], Tensor], sizes: list[int], x: Tensor
+    norm: nn.Module, forward: Callable[[Tensor], Tensor], sizes: Sequence[int], x: Tensor
 ) -> Tensor:
     """`forward` of each leg's rows alone; running statistics move by the legs' unweighted mean.
 
@@ -49,7 +107,7 @@ def normalise_legs(
         )
     start = dict(norm.named_buffers(recurse=False))
     results, moved = [], []
-    for rows in torch.split(x, sizes):
+    for rows in torch.split(x, list(sizes)):
         for name, buffer in start.items():
             setattr(norm, name, buffer.clone())
         results.append(forward(rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from safetensors.torch import load, save
 
 from phototrace.errors import DamagedError
 from phototrace.files import check_contents, write_bytes, write_contents, write_json
+from phototrace.learning.model import check_network
 from phototrace.learning.network import Network
-from phototrace.learning.run import check_network
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
 
@@ -30,16 +30,28 @@ class Progress:
     Attributes:
         step: Steps done.
         metrics: One row an epoch.
-        loss, correct, seen: Sums over the running epoch, by leg.
+        sums: Leg -> loss and score (`Task.score`) summed over the patches of the running epoch,
+            `(2,)` float64 on the device: to fetch them is to wait for it.
+        seen: Leg -> these patches' number.
         seconds: Time spent so far, interruptions left out.
     """
 
     step: int = 0
     metrics: list[dict[str, Any]] = field(default_factory=list)
-    loss: dict[str, float] = field(default_factory=dict)
-    correct: dict[str, int] = field(default_factory=dict)
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def add(self, leg: str, loss: torch.Tensor, score: torch.Tensor, patches: int) -> None:
+        """Count a batch of a leg: its mean loss, the sum of its scores."""
+        both = torch.stack([loss.detach().double() * patches, score.double()])
+        self.sums[leg] = self.sums[leg].to(both.device) + both if leg in self.sums else both
+        self.seen[leg] = self.seen.get(leg, 0) + patches
+
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Leg -> mean loss and mean score of the running epoch, fetched from the device."""
+        found = {leg: both.tolist() for leg, both in self.sums.items()}
+        return {leg: (a / self.seen[leg], b / self.seen[leg]) for leg, (a, b) in found.items()}
 
 
 def save_checkpoint(
@@ -61,7 +73,10 @@ def save_checkpoint(
                 tensors[f"optimizer.{group}.{k}.{key}"] = value
     whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     write_bytes(place / TENSORS, save(whole))
-    write_json(place / STATE, {"version": 1, "plan": plan, "progress": vars(progress)})
+    sums = {leg: both.tolist() for leg, both in progress.sums.items()}
+    write_json(
+        place / STATE, {"version": 1, "plan": plan, "progress": {**vars(progress), "sums": sums}}
+    )
     write_contents(place, [TENSORS, STATE])
     for older in folder.glob("step-*"):
         if older.name != place.name:
@@ -83,11 +98,13 @@ def load_checkpoint(
         state = json.loads((place / STATE).read_text(encoding="utf-8"))
         if state["plan"] != plan:
             raise DamagedError(
-                f"{place} belongs to a training with other choices, data or threads. "
+                f"{place} belongs to a training with other choices, data, threads or device. "
                 "Train without --resume into another folder."
             )
         _restore(load((place / TENSORS).read_bytes()), network, optimizer)
-        return Progress(**state["progress"])
+        progress = Progress(**state["progress"])
+        sums = {leg: torch.tensor(v, dtype=torch.float64) for leg, v in progress.sums.items()}
+        return replace(progress, sums=sums)
     return None
 
 

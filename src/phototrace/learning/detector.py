@@ -25,14 +25,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Names the class of a patch from its deep features.
 
     Patches `(n, h, w[, 3])` uint8 go through the extractor first. Features `(n, d)` that the
-    extractor made are taken as they are; what another run or stage made is refused. (A plain
-    array says nothing of its run: there only its width is checked.)
+    extractor made are taken as they are; what another model, stage or precision made is refused.
+    (A plain array says nothing of its model: there only its width is checked.)
 
     Args:
         extractor: What makes features of patches.
         classifier: Any scikit-learn classifier; by default the paper's extremely randomised trees
             (`ExtraTrees`: 800 trees, 3 samples or more to split a node).
-        seed: Seed of the default classifier.
+        random_state: Seed of the default classifier.
 
     Attributes:
         classes_: Class labels, in the order of `predict_proba`'s columns.
@@ -41,11 +41,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, extractor: FeatureExtractor, classifier: Any = None, *, seed: int = 0
+        self, extractor: FeatureExtractor, classifier: Any = None, *, random_state: int | None = 0
     ) -> None:
         self.extractor = extractor
         self.classifier = classifier
-        self.seed = seed
+        self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Detector:  # noqa: N803
         """Fit the classifier on patches or features, and a label for each, `(n,)`."""
@@ -58,7 +58,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(np.unique(labels)) < 2:
             raise UsageError("A detector needs patches of two classes or more to tell them apart.")
         features = self._features(values)
-        chosen = ExtraTrees(random_state=self.seed) if self.classifier is None else self.classifier
+        chosen = (
+            ExtraTrees(random_state=self.random_state)
+            if self.classifier is None
+            else self.classifier
+        )
         self.classifier_ = clone(chosen).fit(features, labels)
         self.classes_ = self.classifier_.classes_
         self.origin_ = self.extractor.origin
@@ -79,7 +83,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(classifier.predict_proba(self._features(np.asanyarray(X))))
 
     def save(self, folder: Path | str) -> None:
-        """Write the fitted classifier and what made its features; the run itself is not copied.
+        """Write the fitted classifier and what made its features; the model itself is not copied.
 
         Raises `UsageError` where `folder` holds a detector already, or the classifier is neither
         `ExtraTrees` nor `LogisticRegression`.
@@ -97,8 +101,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: Path | str, extractor: FeatureExtractor) -> Detector:
         """The detector in `folder`, whose features `extractor` makes.
 
-        Raises `UsageError` where there is none or the extractor is of another run, stage or leg,
-        `DamagedError` where a file has changed or its arrays are not what a classifier needs.
+        Raises `UsageError` where there is none or the extractor is of another model, stage, leg or
+        precision, `DamagedError` where a file has changed or its arrays are not what a classifier
+        needs.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -114,12 +119,12 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if origin != extractor.origin:
             raise UsageError(
                 f"The detector {folder} was fitted on {origin}, but this extractor gives "
-                f"{extractor.origin}. Load that run at that stage."
+                f"{extractor.origin}. Load that model, at that stage."
             )
         classifier = load_classifier(folder / CLASSIFIER, facts["classifier"])
         if classifier.n_features_in_ != extractor.width:
-            raise DamagedError(f"{folder} takes other features than its run gives. Fit it anew.")
-        made = cls(extractor, clone(classifier), seed=0)
+            raise DamagedError(f"{folder} takes other features than its model gives. Fit it anew.")
+        made = cls(extractor, clone(classifier))
         made.classifier_, made.classes_ = classifier, classifier.classes_
         made.origin_ = origin
         return made
@@ -170,4 +175,4 @@ def _origin(facts: Any, folder: Path) -> Origin:
     try:
         return Origin(**facts)
     except TypeError:
-        raise DamagedError(f"{folder / FACTS} names no run. Restore the folder.") from None
+        raise DamagedError(f"{folder / FACTS} names no model. Restore the folder.") from None

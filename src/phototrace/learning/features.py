@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -24,19 +23,10 @@ from phototrace.files import (
     write_json,
     written_whole,
 )
-from phototrace.learning.batches import as_tensor
-from phototrace.learning.network import CHANNELS, Backbone, Network
-from phototrace.learning.run import Run
-from phototrace.learning.training import (
-    PREDICT_BATCH,
-    Accelerator,
-    accelerator,
-    place,
-    takes_bfloat16,
-    to_input,
-)
+from phototrace.learning.accelerator import DeviceName, Precision
+from phototrace.learning.model import BATCH, Model
+from phototrace.learning.network import Backbone
 from phototrace.patches.store import PatchStore
-from phototrace.progress import progress
 
 FEATURES_VERSION = 1
 VALUES, FACTS = "features.npy", "features.json"
@@ -44,61 +34,68 @@ VALUES, FACTS = "features.npy", "features.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """What made some features: a run (by its hash), a stage, and the leg above the share depth."""
+    """What made some features: a model (by its hash), a stage, the leg above the share depth.
 
-    run: str
+    And the precision: rounded otherwise, the same features are others, and trees tell.
+    """
+
+    model: str
     stage: str
     leg: str | None
+    precision: Precision
 
     def __str__(self) -> str:
         leg = f", leg {self.leg}" if self.leg is not None else ""
-        return f"{self.stage}{leg} of run {self.run[:12]}"
+        return f"{self.stage}{leg} of model {self.model[:12]} in {self.precision}"
 
 
 class Features(np.ndarray[tuple[int, int], np.dtype[np.float32]]):
-    """Features `(n, d)` float32 that know their `origin`, and so do rows taken from them."""
+    """Features `(n, d)` float32 that know their `origin`, and so do rows taken from them.
+
+    What is computed with them is another thing: the result of any numpy function is a plain array.
+    """
 
     origin: Origin | None
+    __array_priority__ = -1.0
 
     def __array_finalize__(self, given: object) -> None:
         self.origin = getattr(given, "origin", None)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        for changed in options.get("out", ()):
+            if isinstance(changed, Features):
+                changed.origin = None
+        options = {key: _plain(value) for key, value in options.items()}
+        return getattr(ufunc, method)(*_plain(inputs), **options)
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A run as it was read: its recipe, its hash and its network belong together."""
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return function(*_plain(args), **{key: _plain(value) for key, value in kwargs.items()})
 
-    given: tuple[object, object]
-    run: Run
-    hash: str
-    network: Network
+
+def _plain(value: Any) -> Any:
+    """`value` with plain arrays in place of features, also within tuples and lists."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_plain, value))
+    return value.view(np.ndarray) if isinstance(value, Features) else value
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What a trained network sees in patches, `(n, d)` float32: after tanh at fc2 unless told.
 
-    Nothing is fitted: the features are those of the run. A run trained in bfloat16 (or `auto`, on
-    a machine that computes in it) is evaluated in bfloat16, on CUDA where it is present.
+    Nothing is fitted: the features are those of the model.
 
     Args:
-        run: A finished run, or its folder.
+        model: A model, or the folder of one or of a run.
         stage: The stage whose output is taken, flattened.
         leg: The leg, for a stage above the share depth.
-        backbone: The function that the run was trained with, where it is your own.
     """
 
     def __init__(
-        self,
-        run: Run | Path | str,
-        *,
-        stage: str = "fc2",
-        leg: str | None = None,
-        backbone: Backbone | None = None,
+        self, model: Model | Path | str, *, stage: str = "fc2", leg: str | None = None
     ) -> None:
-        self.run = run
+        self.model = model
         self.stage = stage
         self.leg = leg
-        self.backbone = backbone
 
     @classmethod
     def load(
@@ -107,17 +104,19 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         *,
         stage: str = "fc2",
         leg: str | None = None,
+        device: DeviceName = "auto",
         backbone: Backbone | None = None,
     ) -> FeatureExtractor:
-        """The extractor of the run in the folder `path`, read and checked now.
+        """The extractor of the model or run in the folder `path`, read and checked now.
 
-        Raises `UsageError` where there is no run, stage or leg of the name, `DamagedError` where a
-        file has changed.
+        Raises `UsageError` where there is no model, stage or leg of the name, `DamagedError` where
+        a file has changed.
         """
-        return cls(path, stage=stage, leg=leg, backbone=backbone).fit()
+        model = Model.load(path, device=device, backbone=backbone)
+        return cls(model, stage=stage, leg=leg).fit()
 
     def fit(self, X: object = None, y: object = None) -> FeatureExtractor:  # noqa: N803
-        """Read and check the run; the patches are not looked at."""
+        """Load and check the model; the patches are not looked at."""
         _ = self.width
         return self
 
@@ -133,32 +132,29 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def origin(self) -> Origin:
         """What these features are known by."""
-        loaded = self._load()
-        in_trunk = self.stage in loaded.network.trunk
-        return Origin(loaded.hash, self.stage, None if in_trunk else self.leg)
+        model = self.loaded()
+        leg = None if self.stage in model.network.trunk else self.leg
+        return Origin(model.hash, self.stage, leg, model.config.precision)
 
     @property
     def width(self) -> int:
         """Number of features, 200 at fc2."""
-        network = self._load().network
-        device = next(network.parameters()).device
-        size, channels = self._patch_shape[0], CHANNELS[self._load().run.recipe.network.channels]
-        with torch.inference_mode():
-            one = network.features(
-                torch.zeros(1, channels, size, size, device=device), self.stage, self.leg
-            )
-        return one.numel()
+        return self.loaded().width(self.stage, self.leg)
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """Names of the features, `(d,)`: fc2_0, fc2_1 and on."""
+        return np.array([f"{self.stage}_{k}" for k in range(self.width)], dtype=object)
 
     def transform(self, X: ArrayLike) -> Features:  # noqa: N803
         """Features `(n, d)` float32 of patches `(n, h, w[, 3])` uint8, values 0..255.
 
-        Raises `UsageError` where the patches are not of the size and form that the run takes.
+        Raises `UsageError` where the patches are not of the size and form that the model takes.
         """
-        patches = self._checked(np.asarray(X))
+        patches = self.loaded().checked(X)
         values = np.empty((len(patches), self.width), dtype=np.float32)
-        starts = _starts(len(patches))
-        pieces = (patches[i : i + PREDICT_BATCH] for i in starts)
-        for start, batch in zip(starts, self._batches(pieces, len(patches)), strict=True):
+        starts = range(0, len(patches), BATCH)
+        pieces = (patches[i : i + BATCH] for i in starts)
+        for start, batch in zip(starts, self._batches(pieces, len(starts)), strict=True):
             values[start : start + len(batch)] = batch
         return self._marked(values)
 
@@ -166,8 +162,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Features `(n, d)` float32 of all patches of a store, in its order, mapped from disk.
 
         They are kept in `folder` (by default beside the store) and taken from there, verified,
-        while run, stage, precision and store are the same by hash. Memory does not grow with n.
-        Raises `UsageError` where the store's patches do not fit the run or the disk is too small,
+        while model, stage, precision and store are the same by hash. Memory does not grow with n.
+        Raises `UsageError` where the store's patches do not fit the model or the disk is too small,
         `DamagedError` where the store or the kept features have changed.
         """
         self._check_store(store)
@@ -175,7 +171,6 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "version": FEATURES_VERSION,
             "origin": asdict(self.origin),
             "store": store.hash,
-            "precision": self._precision,
             "shape": [len(store), self.width],
         }
         kept = folder or store.folder.parent / f"features-{self.stage}-{hash_of(facts)[:12]}"
@@ -193,77 +188,45 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "Give another folder, or a deeper stage."
             )
         rows = np.arange(n)
-        pieces = (store.read(rows[i : i + PREDICT_BATCH]) for i in _starts(n))
+        starts = range(0, n, BATCH)
+        pieces = (store.read(rows[i : i + BATCH]) for i in starts)
         header = {"descr": "<f4", "fortran_order": False, "shape": (n, width)}
         with written_whole(folder / VALUES) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for batch in self._batches(pieces, n):
+            for batch in self._batches(pieces, len(starts)):
                 file.write(batch.astype("<f4").tobytes())
         write_json(folder / FACTS, facts)
         write_contents(folder, [VALUES, FACTS])
 
-    @torch.inference_mode()
     def _batches(
         self, pieces: Iterator[NDArray[np.uint8]], total: int
     ) -> Iterator[NDArray[np.float32]]:
-        """Features of pieces of patches, with progress."""
-        loaded = self._load()
-        machine: Accelerator = accelerator(loaded.run.recipe.training.precision)
-        network = place(loaded.network, machine.device).eval()
-        batches = len(_starts(total))
-        for piece in progress(pieces, batches, f"Features of {loaded.run.name}"):
-            with machine.autocast():
-                found = network.features(
-                    to_input(as_tensor(piece), machine.device), self.stage, self.leg
-                )
-            yield found.float().flatten(1).cpu().numpy()
+        model = self.loaded()
+        label = f"Features of {model.name}"
+        return model.features_of(pieces, self.stage, self.leg, label=label, total=total)
 
-    def _load(self) -> _Loaded:
-        """The run and its network, read once and again when `run` or `backbone` is set anew."""
-        loaded: _Loaded | None = getattr(self, "_loaded", None)
-        if loaded is None or loaded.given[0] is not self.run or loaded.given[1] != self.backbone:
-            run = Run.load(self.run.folder if isinstance(self.run, Run) else Path(self.run))
-            network = run.network(self.backbone)
-            loaded = _Loaded((self.run, self.backbone), run, run.hash, network)
-            self._loaded = loaded
-        return loaded
-
-    @property
-    def _patch_shape(self) -> tuple[int, ...]:
-        choice = self._load().run.recipe.network
-        return (choice.patch_size,) * 2 + ((3,) if choice.channels == "rgb" else ())
-
-    @property
-    def _precision(self) -> str:
-        asked = self._load().run.recipe.training.precision
-        return "bfloat16" if takes_bfloat16(asked) else "float32"
-
-    def _checked(self, patches: NDArray[Any]) -> NDArray[np.uint8]:
-        if patches.dtype != np.uint8 or patches.shape[1:] != self._patch_shape:
-            wanted = ", ".join(map(str, ("n", *self._patch_shape)))
-            raise UsageError(
-                f"The run {self._load().run.name} takes patches ({wanted}) uint8; these are "
-                f"{patches.shape} {patches.dtype}. Cut them to that size, values 0 to 255."
-            )
-        return patches
+    def loaded(self) -> Model:
+        """The model, loaded once, and again when `model` is set anew."""
+        if isinstance(self.model, Model):
+            return self.model
+        loaded: tuple[object, Model] | None = getattr(self, "_loaded", None)
+        if loaded is None or loaded[0] is not self.model:
+            loaded = self._loaded = (self.model, Model.load(self.model))
+        return loaded[1]
 
     def _check_store(self, store: PatchStore) -> None:
-        run = self._load().run
-        wanted = (run.recipe.network.patch_size, run.recipe.network.channels)
+        model = self.loaded()
+        wanted = (model.config.patch_size, model.config.channels)
         if (store.size, store.channels) != wanted:
             raise UsageError(
                 f"The store {store.folder} has {store.channels} patches of {store.size} px, but "
-                f"the run {run.name} takes {wanted[1]} patches of {wanted[0]} px."
+                f"{model.name} takes {wanted[1]} patches of {wanted[0]} px."
             )
 
     def _marked(self, values: NDArray[np.float32]) -> Features:
         features = values.view(Features)
         features.origin = self.origin
         return features
-
-
-def _starts(n: int) -> range:
-    return range(0, n, PREDICT_BATCH)
 
 
 def _read(folder: Path, facts: dict[str, Any]) -> NDArray[np.float32]:
@@ -276,7 +239,7 @@ def _read(folder: Path, facts: dict[str, Any]) -> NDArray[np.float32]:
     except (DamagedError, OSError, ValueError) as error:
         raise DamagedError(f"The features kept in {folder} are damaged: {error} {again}") from None
     if found != facts:
-        raise UsageError(f"{folder} holds features of another run, stage or store. {again}")
+        raise UsageError(f"{folder} holds features of another model, stage or store. {again}")
     if values.dtype != np.float32 or list(values.shape) != facts["shape"]:
         raise DamagedError(f"The features kept in {folder} have another form. {again}")
     return values  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import legible
 from phototrace.photos.splits import Split
 
-TAUGHT = ("train", "validation")
+TRAINED = ("train", "validation")
 """The parts that a training opens; the test part is left to the evaluation."""
 VERSION = 1  # goes up when the same photos and split come to give other leaks
 
@@ -25,7 +25,7 @@ def check_leaks(
     split: Split,
     stores: Path,
     *,
-    taught: Mapping[str, Any] | None = None,
+    trained: Mapping[str, Any] | None = None,
     test_devices: Sequence[str] = (),
     allowed: bool = False,
 ) -> list[Leak]:
@@ -38,7 +38,7 @@ def check_leaks(
         manifest: The photos of all tasks.
         split: Their parts.
         stores: Folder of patch stores.
-        taught: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
+        trained: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
         test_devices: Devices that test whatever the split is by.
         allowed: Return leaks instead of raising.
 
@@ -46,7 +46,7 @@ def check_leaks(
         UsageError: There are leaks, and they are not `allowed`.
     """
     leaks = _known_or_found(manifest, split, stores)
-    leaks += trunk_leaks(manifest, split, taught, test_devices) if taught else []
+    leaks += trunk_leaks(manifest, split, trained, test_devices) if trained else []
     if leaks and not allowed:
         counts = Counter(leak.kind for leak in leaks)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -57,22 +57,22 @@ def check_leaks(
     return leaks
 
 
-def taught_bursts(manifest: Manifest, taught: Mapping[str, Any]) -> set[str]:
-    """Bursts with a photo that taught the run whose `Run.split` is `taught`.
+def trained_bursts(manifest: Manifest, trained: Mapping[str, Any]) -> set[str]:
+    """Bursts with a photo that trained the run whose `Run.split` is `trained`.
 
     Also by the names that `manifest` gives them now: a burst that grew may have another.
     """
-    known = {p.burst for p in manifest.photos if taught["part"].get(p.sha256) in TAUGHT}
-    return {*known, *taught.get("bursts", ())} - {""}
+    known = {p.burst for p in manifest.photos if trained["part"].get(p.sha256) in TRAINED}
+    return {*known, *trained.get("bursts", ())} - {""}
 
 
 def trunk_leaks(
     manifest: Manifest,
     split: Split,
-    taught: Mapping[str, Any],
+    trained: Mapping[str, Any],
     test_devices: Sequence[str] = (),
 ) -> list[Leak]:
-    """The leaks between photos that test here and photos that taught a trunk taken over.
+    """The leaks between photos that test here and photos that trained a trunk taken over.
 
     Photos of another training are known by their hashes alone, so the same photo saved again is
     not found here: index the photos of both trainings together and audit that.
@@ -80,26 +80,26 @@ def trunk_leaks(
     Args:
         manifest: The photos of this training.
         split: Their parts.
-        taught: `Run.split` of the run that the trunk is from.
+        trained: `Run.split` of the run that the trunk is from.
         test_devices: Devices that test whatever the split is by, and so must be new to the trunk.
     """
     leaks = []
     tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
     device, scene = "device" in split.by, "scene" in split.by
-    bursts = taught_bursts(manifest, taught)
+    bursts = trained_bursts(manifest, trained)
     for photo in tests:
         kept_out = device or photo.device_id in test_devices
-        if taught["part"].get(photo.sha256) in TAUGHT:
+        if trained["part"].get(photo.sha256) in TRAINED:
             kind = "same file"
         elif photo.burst in bursts:
             kind = "same burst"
-        elif kept_out and photo.device and photo.device_id in taught["devices"]:
+        elif kept_out and photo.device and photo.device_id in trained["devices"]:
             kind = "same device"
-        elif scene and photo.scene and photo.scene in taught["scenes"]:
+        elif scene and photo.scene and photo.scene in trained["scenes"]:
             kind = "same scene"
         else:
             continue
-        text = f"{legible(photo.path)} tests, but a photo of the {kind} taught the trunk."
+        text = f"{legible(photo.path)} is for test, but a photo of the {kind} trained the trunk."
         leaks.append(Leak(kind, photo.path, photo.path, ("train", "test"), text))
     return leaks
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from math import sqrt
 from typing import Protocol
@@ -19,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from phototrace.errors import UsageError
-from phototrace.learning.batchnorm import per_leg
+from phototrace.learning.batchnorm import CorrectedBatchNorm2d, share_norms_, shared_norms
 
 Stages = dict[str, nn.Module]
 
@@ -78,23 +77,6 @@ class ConstrainedConv2d(nn.Conv2d):
         """Residuals `(n, out, h - k + 1, w - k + 1)` float32 of `(n, in, h, w)` pixels 0..255."""
         with torch.autocast(x.device.type, enabled=False):
             return F.conv2d(x.to(self.weight.dtype), self.weight)
-
-
-class CorrectedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose moving averages are corrected for their start, as Caffe's are.
-
-    Caffe divides its accumulated statistics by the accumulated weight. With a decay of 0.999
-    PyTorch's plain average would still be near its starting point after a short training.
-    """
-
-    DECAY = 0.999
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised `(n, c, h, w)`."""
-        if self.training:
-            count = int(self.num_batches_tracked or 0) + 1
-            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**count)
-        return super().forward(x)
 
 
 PRESETS = ("modern", "caffe")
@@ -165,20 +147,45 @@ class Network(nn.Module):
 
     Attributes:
         frozen: Whether the trunk stays as it is: in eval mode, without gradients or projection.
-        frozen: Whether batch norms normalise by their running averages in training too, and keep
-            them: what a leg is trained on is then what it is tested on.
     """
 
     def __init__(self, trunk: Mapping[str, nn.Module], heads: Mapping[str, Stages]) -> None:
         super().__init__()
         self.frozen = False
-        self.batch_norm_frozen = False
+        self._norms_frozen = False
         self.trunk = nn.ModuleDict(trunk)
         self.heads = nn.ModuleDict({leg: nn.ModuleDict(stages) for leg, stages in heads.items()})
+        share_norms_(self.trunk)
 
-    def forward(self, patches: Tensor, leg: str) -> Tensor:
-        """Scores `(n, classes)` before softmax, of `(n, c, h, w)` patches with values 0..255."""
-        return self._head(self.shared(patches), leg)
+    def forward(
+        self, patches: Mapping[str, Tensor], weights: Mapping[str, float] | None = None
+    ) -> dict[str, Tensor]:
+        """Scores of every leg, its batches through the trunk as one (paper Sec. 4.2).
+
+        In training every shared batch norm takes its statistics leg by leg. Backwards, `weights`
+        (lambda_t of Eq. 6, 1 where none is given) scales what a leg sends into the trunk; heads
+        are not scaled.
+
+        Args:
+            patches: Leg name -> `(n, c, h, w)` with values 0..255.
+            weights: Leg name -> lambda_t.
+
+        Returns: Leg name -> `(n, outputs)`, of a task with classes before softmax.
+        """
+        sizes = tuple(map(len, patches.values()))
+        for norm in shared_norms(self.trunk):
+            norm.leg_sizes = sizes
+        if len(sizes) == 1:
+            return {leg: self._head(self.shared(rows), leg) for leg, rows in patches.items()}
+        shared = self.shared(torch.cat(list(patches.values())))
+        scores = {}
+        for leg, rows in zip(patches, torch.split(shared, list(sizes)), strict=True):
+            weight = (weights or {}).get(leg, 1.0)
+            if weight != 1 and rows.requires_grad:
+                # Exact: up to here each row belongs to one leg, and backpropagation is linear.
+                rows.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
+            scores[leg] = self._head(rows, leg)
+        return scores
 
     def shared(self, patches: Tensor) -> Tensor:
         """What the trunk gives for `(n, c, h, w)` patches: the output of the share depth."""
@@ -194,32 +201,16 @@ class Network(nn.Module):
             x = stage(x)
         return x
 
-    def joint(
-        self, patches: Mapping[str, Tensor], weights: Mapping[str, float]
-    ) -> dict[str, Tensor]:
-        """Scores of every leg, its batches through the trunk as one (paper Sec. 4.2).
+    def freeze_batch_norm_(self) -> Network:
+        """Let batch norms keep their running averages, and normalise by them, from here on.
 
-        Every shared batch norm takes its statistics leg by leg. Backwards, `weights` (lambda_t of
-        Eq. 6, 1 where none is given) scales what a leg sends into the trunk; heads are not scaled.
-
-        Args:
-            patches: Leg name -> `(n, c, h, w)` with values 0..255.
-            weights: Leg name -> lambda_t.
+        What a leg is trained on is then what it is tested on.
         """
-        if len(patches) == 1:
-            return {leg: self(x, leg) for leg, x in patches.items()}
-        sizes = [len(x) for x in patches.values()]
-        # Where norms are frozen, legs are normalised alike, and nothing moves.
-        with nullcontext() if self.batch_norm_frozen else per_leg(self.trunk, sizes):
-            shared = self.shared(torch.cat(list(patches.values())))
-        scores = {}
-        for leg, rows in zip(patches, torch.split(shared, sizes), strict=True):
-            weight = weights.get(leg, 1.0)
-            if weight != 1 and rows.requires_grad:
-                # Exact: up to here each row belongs to one leg, and backpropagation is linear.
-                rows.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
-            scores[leg] = self._head(rows, leg)
-        return scores
+        self._norms_frozen = True
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
 
     def freeze_trunk_(self) -> Network:
         """Keep the trunk as it is from here on, whatever is trained above it (paper Sec. 4.1)."""
@@ -237,11 +228,7 @@ class Network(nn.Module):
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
-        if self.batch_norm_frozen:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+        return self.freeze_batch_norm_() if self._norms_frozen else self
 
     def features(self, patches: Tensor, stage: str, leg: str | None = None) -> Tensor:
         """Output `(n, ...)` of `stage` for `(n, c, h, w)` patches: the paper's deep features.

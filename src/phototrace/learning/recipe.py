@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from phototrace.errors import UsageError
+from phototrace.learning.tasks import known_task
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
@@ -106,21 +107,25 @@ class LegChoice(Part):
     """One task of the training and how its patches are cut.
 
     Attributes:
-        task: `manipulation` or `camera`.
-        classes: Class names in order; empty takes all operations, or all cameras of the photos.
+        task: By name: `manipulation`, `camera`, `jpeg-quality`.
+        classes: Class names in order; empty takes all that the task, or the photos, have.
         where: Manifest columns and the values kept, among the photos of the recipe.
         without: Manifest columns and the values left out.
         min_photos: Camera models with fewer of these photos are left out.
         blocks: `central` (nine central blocks) or `random` (non-overlapping).
         blocks_per_photo: For random blocks, the most from one photo; 0 takes all that fit.
-        per_class: Patches of each class by part (`train`, `validation`, `test`).
+        per_class: The most patches of each class by part (`train`, `validation`, `test`).
         photos: The most photos by part, drawn from all; parts left out take all.
-        editing: For manipulation: `block`, `region`, or both.
+        balance: How classes count alike where photos give the label. `draw`: in training, classes
+            are drawn equally often, and so are the devices of a class, within a bound; all patches
+            train and test. `cut`: patches are left out until every class has as many in each part,
+            as in the paper.
+        editing: Where edits give the label: `block`, `region`, or both.
         batch_size: Patches of this leg in one step.
         weight: lambda_t of the paper's Eq. 6: how much this leg moves the stages that legs share.
     """
 
-    task: Literal["manipulation", "camera"]
+    task: str
     classes: list[str] = []
     where: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
@@ -129,9 +134,12 @@ class LegChoice(Part):
     blocks_per_photo: int = Field(default=0, ge=0)
     per_class: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = {}
     photos: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = {}
+    balance: Literal["draw", "cut"] = "draw"
     editing: list[Literal["block", "region"]] = ["block"]
     batch_size: int = Field(default=40, ge=2)
     weight: float = Field(allow_inf_nan=False, default=1.0, gt=0)
+
+    _known = field_validator("task")(known_task)
 
     @field_validator("classes")
     @classmethod

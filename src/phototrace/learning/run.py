@@ -1,62 +1,67 @@
-"""Run: the folder that a training leaves, enough by itself to predict."""
+"""Run: the folder that a training leaves. It is a model, with the record of its training."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.files import (
-    CONTENTS,
-    check_contents,
-    hash_of,
-    is_complete,
-    write_bytes,
-    write_contents,
-    write_json,
-    write_text,
+from phototrace.files import check_contents, is_complete, write_contents, write_json, write_text
+from phototrace.learning.accelerator import DeviceName
+from phototrace.learning.model import (
+    CONFIG,
+    WEIGHTS,
+    Model,
+    ModelConfig,
+    hash_in,
+    load_config,
+    write_model,
 )
-from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Network, build_network
+from phototrace.learning.network import Backbone, Network
 from phototrace.learning.recipe import Recipe
+from phototrace.learning.tasks import Task
+from phototrace.patches.store import PatchStore
 
 RUN_VERSION = 1
-RECIPE, WEIGHTS, METRICS = "recipe.toml", "weights.safetensors", "metrics.jsonl"
+RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 PROVENANCE, SPLIT = "provenance.json", "split.json"
-
-# Weights are float32, and each kernel's sum of 25 of them is exact to a few rounding errors.
-CONSTRAINT_TOLERANCE = 1e-4
+STORES = "stores"
+"""Folder beside the runs that holds their patches."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training.
+    """A finished training: a model, and the record of how it came about.
 
     Attributes:
         folder: Where it lies.
         recipe: All its choices.
-        provenance: Versions, seed, machine, hashes of data and split, classes of each leg.
+        config: What its model is.
+        provenance: Versions, machine, hashes of data and split, what was left out.
         split: What `split.json` says: part of each photo, devices and scenes of training.
     """
 
     folder: Path
     recipe: Recipe
+    config: ModelConfig
     provenance: Mapping[str, Any]
     split: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: Path) -> Run:
-        """Open a finished run, every hash checked.
+    def load(cls, folder: Path | str) -> Run:
+        """Load a finished run, every hash checked.
 
         Raises `UsageError` where there is none, `DamagedError` where a file has changed.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise UsageError(f"There is no run {folder}.")
         if not is_complete(folder):
@@ -65,6 +70,8 @@ class Run:
             )
             raise UsageError(f"{folder} is not a finished run. {hint}")
         check_contents(folder)
+        if not (folder / PROVENANCE).is_file():
+            raise UsageError(f"{folder} is a model without the record of its training, not a run.")
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             split = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
@@ -75,47 +82,41 @@ class Run:
             raise DamagedError(
                 f"{folder} is a run of version {found}; this phototrace reads {RUN_VERSION}."
             )
-        return cls(folder, Recipe.load(folder / RECIPE), provenance, split)
+        return cls(folder, Recipe.load(folder / RECIPE), load_config(folder), provenance, split)
 
     @property
     def name(self) -> str:
         """What its recipe calls it."""
         return self.recipe.name
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """SHA-256 over the hashes of its files: names this network and no other."""
-        contents = json.loads((self.folder / CONTENTS).read_text(encoding="utf-8"))
-        return hash_of({name: entry["sha256"] for name, entry in contents["files"].items()})
+        """The hash of its model, `Model.hash`: names this network and no other."""
+        return hash_in(self.folder)
 
     @property
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        """Leg name -> ordered class names."""
-        return {leg: tuple(names) for leg, names in self.provenance["classes"].items()}
+    def tasks(self) -> Mapping[str, Task]:
+        """Leg name -> what it answers."""
+        return self.config.tasks
 
-    def network(self, backbone: Callable[..., dict[str, torch.nn.Module]] | None = None) -> Network:
-        """The trained network on the processor, in eval mode.
+    def model(self, *, device: DeviceName = "auto", backbone: Backbone | None = None) -> Model:
+        """What predicts; see `Model.load`."""
+        return Model.load(self.folder, device=device, backbone=backbone)
 
-        `backbone` is needed where the run was trained with a function of your own: a run never
-        imports code by itself. Raises `DamagedError` where weights do not fit or break Eq. 4.
+    def store(self, leg: str | None = None) -> PatchStore:
+        """The patches that a leg was trained on, where they still lie beside the run.
+
+        Raises `UsageError` where they do not, or `leg` must be named.
         """
-        choice = self.recipe.network
-        function = backbone or BACKBONES.get(choice.backbone)
-        if function is None:
-            raise UsageError(
-                f"{self.folder} was trained with the backbone {choice.backbone!r}. "
-                "Pass that function as backbone=."
-            )
-        network = build_network(
-            function,
-            {leg: len(names) for leg, names in self.classes.items()},
-            patch_size=choice.patch_size,
-            channels=choice.channels,
-            preset=choice.preset,
-            share_depth=self.provenance.get("share_depth"),
-        )
-        load_weights(network, self.folder / WEIGHTS)
-        return network.eval()
+        names = self.provenance["stores"]
+        if leg is None and len(names) == 1:
+            leg = next(iter(names))
+        if leg not in names:
+            raise UsageError(f"{self.folder} has patches of: {', '.join(names)}. Name one.")
+        folder = self.folder.parent / STORES / names[leg]
+        if not folder.is_dir():
+            raise UsageError(f"The patches {folder} are gone. Train again to cut them anew.")
+        return PatchStore.load(folder)
 
 
 def require_free(folder: Path, recipe: Recipe, split_hash: str, resume: bool) -> None:
@@ -137,48 +138,26 @@ def require_free(folder: Path, recipe: Recipe, split_hash: str, resume: bool) ->
         )
 
 
-def load_weights(network: Network, path: Path) -> None:
-    """Load safetensors into a network of the same form, and check values and constraint."""
-    try:
-        tensors = load(path.read_bytes())
-        network.load_state_dict(tensors)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedError(f"The weights {path} do not fit the network: {reason}") from None
-    check_network(network, str(path))
-
-
-def check_network(network: Network, where: str) -> None:
-    """Raise `DamagedError` where a weight is not finite or a kernel breaks the constraint."""
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DamagedError(f"{name} of {where} is not finite. Go back to an earlier state.")
-    for stage in network.modules():
-        if isinstance(stage, ConstrainedConv2d) and stage.deviation() > CONSTRAINT_TOLERANCE:
-            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train anew.")
-
-
 def write_run(
     folder: Path,
     recipe: Recipe,
+    config: ModelConfig,
     network: Network,
     metrics: list[dict[str, Any]],
     provenance: Mapping[str, Any],
     split: Mapping[str, Any],
 ) -> Run:
     """Write a finished run; `contents.json` comes last and makes it one."""
-    check_network(network, str(folder))
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    write_model(folder, config, network)
     write_text(folder / RECIPE, recipe.to_toml())
-    write_bytes(folder / WEIGHTS, save(tensors))
     write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in metrics))
     write_json(folder / PROVENANCE, {"version": RUN_VERSION, **provenance})
     write_json(folder / SPLIT, dict(split))
-    write_contents(folder, [RECIPE, WEIGHTS, METRICS, PROVENANCE, SPLIT])
+    write_contents(folder, [CONFIG, WEIGHTS, RECIPE, METRICS, PROVENANCE, SPLIT])
     return Run.load(folder)
 
 
-def machine() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
     """Versions and processor, as provenance names them."""
     libraries = ("phototrace", "torch", "numpy", "pillow", "opencv-python-headless")
     return {

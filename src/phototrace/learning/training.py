@@ -1,4 +1,4 @@
-"""The one training loop (paper Sec. 4 and 5.1).
+"""Training (paper Sec. 4 and 5.1): from a recipe to a run, by the one loop there is.
 
 Each step reads a batch a leg, sums the legs' losses, and takes one optimiser step, after which
 the constraint (Eq. 4) is put back. There is no early stopping: the last epoch's weights stand.
@@ -6,69 +6,209 @@ the constraint (Eq. 4) is put back. There is no early stopping: the last epoch's
 
 from __future__ import annotations
 
-import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
-from phototrace.errors import PhototraceError
-from phototrace.learning.batches import Batch, Leg, Source, batches, read_batch, steps_per_epoch
+from phototrace.errors import UsageError
+from phototrace.files import hash_of, is_complete, locked
+from phototrace.learning.accelerator import (
+    Accelerator,
+    DeviceName,
+    accelerator,
+    place,
+    resolve,
+    to_input,
+)
+from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
-from phototrace.learning.network import Network
+from phototrace.learning.leaks import check_leaks
+from phototrace.learning.model import BATCH, ModelConfig, answers
+from phototrace.learning.network import Backbone, Network
 from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
-from phototrace.learning.recipe import TrainingChoice
+from phototrace.learning.preparing import (
+    Experiment,
+    leg_of,
+    passes_per_epoch,
+    prepare,
+    split_facts,
+)
+from phototrace.learning.recipe import Recipe, TrainingChoice
+from phototrace.learning.run import STORES, Run, machine_facts, require_free, write_run
+from phototrace.learning.tasks import Task
+from phototrace.learning.transfer import check_trunk, load_trunk, take_trunk, with_trained
+from phototrace.learning.trunk_output import TrunkOutput, store_trunk_output
+from phototrace.learning.watch import Watch
+from phototrace.patches.building import build_store
+from phototrace.patches.plan import PatchPlan
+from phototrace.patches.store import PatchStore
+from phototrace.photos.audit import Leak
+from phototrace.photos.manifest import Manifest
 from phototrace.progress import progress as show_progress
+from phototrace.progress import say
 
 CHECKPOINT_SECONDS = 60.0
-LOG_STEPS = 20
-PREDICT_BATCH = 64
+FETCH_STEPS = 20
+"""Losses are fetched from the device so often, and once more before a checkpoint or an epoch's end:
+to look at each would be to wait for the device at each."""
 
 
-class Accelerator(Protocol):
-    """What the loop needs of Lightning Fabric: the device and the precision."""
+def train_recipe(
+    recipe: Recipe,
+    manifest: Manifest,
+    out: Path,
+    *,
+    resume: bool = False,
+    backbone: Backbone | None = None,
+    allow_leaks: bool = False,
+    trunk: Run | None = None,
+    device: DeviceName = "auto",
+) -> Run:
+    """Train what `recipe` says and leave the run in `out / recipe.name`.
 
-    @property
-    def device(self) -> torch.device:
-        """Where tensors go."""
-        ...
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context of the forward pass."""
-        ...
-
-
-def accelerator(precision: str = "auto") -> Accelerator:
-    """CUDA where it is present, else the processor; bfloat16 autocast where it pays."""
-    from lightning_fabric import Fabric
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    bfloat16 = takes_bfloat16(precision)
-    name = "cuda" if torch.cuda.is_available() else "cpu"
-    fabric: Accelerator = Fabric(
-        accelerator=name, devices=1, precision="bf16-mixed" if bfloat16 else "32-true"
-    )
-    return fabric
-
-
-def takes_bfloat16(precision: str) -> bool:
-    """Whether a recipe's `precision` means bfloat16 autocast on this machine."""
-    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
+    Patch stores go to `out / "stores"` and are shared by recipes that cut the same patches. A
+    finished run of the same choices and data is returned as it is. An unfinished one goes on
+    with `resume`; without, it is a `UsageError`. So are leaks between the parts of the split
+    (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them. `trunk` takes
+    the place of the recipe's `trunk_from` (which starts from the working folder here): its stages
+    up to `share_depth` stay as they are, and what is above them is trained anew.
+    """
+    folder = out / recipe.name
+    trunk = trunk or load_trunk(recipe, Path())
+    check_trunk(recipe, trunk)
+    experiment = prepare(recipe, manifest)
+    config = experiment.config(resolve(recipe.training.precision))
+    network = config.network(backbone, seed=recipe.training_seed)
+    if trunk is not None:
+        take_trunk(network, trunk, backbone)
+    leaks = check_leaks(
+        experiment.manifest, experiment.split, out / STORES,
+        trained=trunk.split if trunk else None, test_devices=recipe.split.test_devices,
+        allowed=allow_leaks,
+    )  # fmt: skip
+    with locked(folder):
+        require_free(folder, recipe, experiment.split.hash, resume)
+        work = _Work(folder, experiment, config, trunk, leaks, out / STORES, device)
+        return work.train(network)
 
 
-def computes_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 matrices itself, so that autocast pays."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+@dataclass(frozen=True)
+class _Work:
+    """All that a training needs beside its network."""
+
+    folder: Path
+    experiment: Experiment
+    config: ModelConfig
+    trunk: Run | None
+    leaks: Sequence[Leak]
+    stores: Path
+    device: DeviceName
+
+    def train(self, network: Network) -> Run:
+        """The run, trained now, or returned as it is where it is there already."""
+        recipe = self.experiment.recipe
+        data = {name: self._store(name, plan) for name, plan in self.experiment.plans.items()}
+        legs = [leg_of(self.experiment, name, store) for name, store in data.items()]
+        machine = accelerator(self.config.precision, self.device)
+        plan = self._plan(data, machine)
+        if is_complete(self.folder):
+            return self._finished(plan)
+        for note in self.experiment.notes:
+            say(note)
+        provenance = self._provenance(data, legs, plan)
+        trained, above = network, None
+        if self.trunk is not None:
+            above = self._trunk_output(network, self.trunk, data, machine)
+            provenance["trunk"] = {
+                "run": self.trunk.name, "hash": self.trunk.hash,
+                "stored": above.hash if above else None,
+            }  # fmt: skip
+            # The same plan in another way gives the same head only within rounding.
+            plan = hash_of([plan, provenance["trunk"]["stored"]])
+        if above is not None:
+            legs = [replace(leg, store=above) for leg in legs]
+            trained = network.above_trunk()
+        done = train(
+            trained, legs, recipe.training, self.folder, machine,
+            plan=plan, preset=recipe.network.preset, seed=recipe.training_seed,
+        )  # fmt: skip
+        provenance["seconds"] = round(done.seconds, 1)
+        facts = with_trained(split_facts(self.experiment), self.trunk)
+        config = replace(self.config, trained_on=_trained_on(provenance, facts["hash"]))
+        run = write_run(self.folder, recipe, config, network, done.metrics, provenance, facts)
+        shutil.rmtree(self.folder / "checkpoint")
+        return run
+
+    def _store(self, name: str, plan: PatchPlan) -> PatchStore:
+        store = build_store(plan, self.stores / f"{name}-{plan.hash[:12]}")
+        store.verify()
+        return store
+
+    def _trunk_output(
+        self, network: Network, trunk: Run, data: Mapping[str, PatchStore], machine: Accelerator
+    ) -> TrunkOutput | None:
+        (store,) = data.values()
+        names = {
+            "trunk": trunk.hash, "depth": self.config.share_depth,
+            "precision": self.config.precision,
+        }  # fmt: skip
+        gigabytes = self.experiment.recipe.training.trunk_store_gb
+        return store_trunk_output(network, store, names, self.stores, machine, gigabytes)
+
+    def _plan(self, data: Mapping[str, PatchStore], machine: Accelerator) -> str:
+        """Names all that the weights depend on: what is resumed must be the same."""
+        return hash_of({
+            "recipe": self.experiment.recipe.choices(),
+            "trunk": self.trunk.hash if self.trunk else None,
+            "data": {name: store.hash for name, store in data.items()},
+            "split": self.experiment.split.hash,
+            "threads": torch.get_num_threads(),
+            "device": machine.device.type,
+            "precision": self.config.precision,
+            "torch": torch.__version__,
+        })  # fmt: skip
+
+    def _finished(self, plan: str) -> Run:
+        run = Run.load(self.folder)
+        if run.provenance.get("plan") != plan:
+            raise UsageError(
+                f"{self.folder} holds a run of other choices or data. Choose another name or "
+                "folder."
+            )
+        return run
+
+    def _provenance(
+        self, data: Mapping[str, PatchStore], legs: Sequence[Leg], plan: str
+    ) -> dict[str, Any]:
+        """What the recipe does not say."""
+        return {
+            "plan": plan,
+            "data": {name: store.hash for name, store in data.items()},
+            "stores": {name: store.folder.name for name, store in data.items()},
+            "manifest": self.experiment.manifest.hash,
+            "leaks": [vars(leak) for leak in self.leaks],
+            "patches": {name: store.facts["count"] for name, store in data.items()},
+            "passes": passes_per_epoch(
+                {leg.name: len(leg.train) for leg in legs},
+                {leg.name: leg.batch_size for leg in legs},
+            ),
+            "skipped": {name: store.facts["skipped"] for name, store in data.items()},
+            "notes": list(self.experiment.notes),
+            "machine": machine_facts(),
+        }
+
+
+def _trained_on(provenance: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """What a model may tell of its training data: counts, and hashes of it as a whole."""
+    patches = {name: sum(count["train"]) for name, count in provenance["patches"].items()}
+    return {"patches": patches, "data": dict(provenance["data"]), "split": split}
 
 
 def train(
@@ -76,6 +216,7 @@ def train(
     legs: Sequence[Leg],
     choice: TrainingChoice,
     folder: Path,
+    machine: Accelerator,
     *,
     plan: str,
     preset: str = "modern",
@@ -88,41 +229,43 @@ def train(
     A TensorBoard log goes to `folder/tensorboard`. Raises `PhototraceError` where the loss is no
     longer finite; the last good checkpoint stays.
     """
-    machine = accelerator(choice.precision)
-    place(network, machine.device)
+    place(network, machine.device).train()
     optimizer = make_optimizer(network, choice, preset)
     state = load_checkpoint(folder / "checkpoint", plan, network, optimizer) or Progress()
+    tasks = {leg.name: leg.task for leg in legs}
     weights = {leg.name: leg.weight for leg in legs}
     per_epoch = steps_per_epoch(legs)
     total = per_epoch * choice.epochs
-    log = _open_log(folder / "tensorboard", state.step)
-    clock = _Clock(state.seconds, sum(leg.batch_size for leg in legs))
+    freeze_from = total * (1 - choice.freeze_batch_norm)
+    watch = Watch(folder, tasks, state, sum(leg.batch_size for leg in legs))
 
     def checkpoint() -> None:
-        state.seconds = clock.seconds()
+        watch.fetch(state)
+        state.seconds = watch.seconds()
         save_checkpoint(folder / "checkpoint", plan, network, optimizer, state)
 
     if state.step == 0:
         checkpoint()
     saved = time.monotonic()
+    norms_frozen = False
     stream = batches(legs, state.step, total, seed)
-    for batch in show_progress(
-        stream, total, "Training", done=state.step, status=lambda: _status(state, clock)
-    ):
-        network.batch_norm_frozen = state.step >= total * (1 - choice.freeze_batch_norm)
+    for batch in show_progress(stream, total, "Training", done=state.step, status=watch.status):
+        if state.step >= freeze_from and not norms_frozen:
+            network.freeze_batch_norm_()
+            norms_frozen = True
         rate = learning_rate(choice, state.step, per_epoch)
         set_learning_rate(optimizer, rate)
-        step(network, optimizer, batch, machine, state, folder, weights)
-        clock.tick()
-        if state.step % LOG_STEPS == 0:
-            _log_step(log, state, rate)
+        step(network, optimizer, batch, machine, state, tasks, weights)
+        if state.step % FETCH_STEPS == 0:
+            watch.fetch(state, rate)
         if state.step % per_epoch == 0:
-            _close_epoch(network, legs, machine, state, per_epoch, log)
+            watch.fetch(state)
+            close_epoch(network, legs, machine, state, per_epoch, watch)
         if time.monotonic() - saved > CHECKPOINT_SECONDS and state.step < total:
             checkpoint()
             saved = time.monotonic()
     checkpoint()
-    log.close()
+    watch.close()
     return state
 
 
@@ -132,147 +275,61 @@ def step(
     batch: Batch,
     machine: Accelerator,
     state: Progress,
-    folder: Path,
+    tasks: Mapping[str, Task],
     weights: Mapping[str, float] | None = None,
 ) -> None:
     """One optimiser step on the sum of the legs' mean losses, then the projection.
 
     `weights` holds each leg's lambda_t (Eq. 6), which scales its gradient in the trunk alone.
     """
-    network.train()
     optimizer.zero_grad(set_to_none=True)
     inputs = {leg: to_input(patches, machine.device) for leg, (patches, _) in batch.items()}
     with machine.autocast():
-        scores = network.joint(inputs, weights or {})
+        scores = network(inputs, weights)
     total = torch.zeros((), device=machine.device)
     for leg, (_, labels) in batch.items():
         labels = labels.to(machine.device)
-        loss = mean_loss(scores[leg], labels)
+        loss = tasks[leg].loss(scores[leg], labels)
         total = total + loss
-        state.loss[leg] = state.loss.get(leg, 0.0) + loss.item() * len(labels)
-        right = int((scores[leg].argmax(1) == labels).sum())
-        state.correct[leg] = state.correct.get(leg, 0) + right
-        state.seen[leg] = state.seen.get(leg, 0) + len(labels)
-    if not bool(torch.isfinite(total)):
-        raise PhototraceError(
-            f"The loss is no longer a finite number at step {state.step + 1}. The last good "
-            f"checkpoint is in {folder / 'checkpoint'}; train anew with a lower learning_rate."
-        )
+        with torch.no_grad():
+            state.add(leg, loss, tasks[leg].score(scores[leg], labels), len(labels))
     total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     network.project_()
     state.step += 1
 
 
-def mean_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """L_t: cross-entropy, the mean over one leg's batch, in float32 or better."""
-    return F.cross_entropy(scores.to(torch.promote_types(scores.dtype, torch.float32)), labels)
-
-
-def to_input(patches: Tensor, device: torch.device) -> Tensor:
-    """Uint8 patches `(n, c, h, w)` as float32 with values 0..255, channels last in memory."""
-    if patches.ndim != 4:  # what a trunk gave above its convolutions
-        return patches.to(device)
-    return patches.to(device, torch.float32, memory_format=torch.channels_last)
-
-
-def place(network: Network, device: torch.device) -> Network:
-    """On the device, with channels last in memory: half as fast again for these convolutions."""
-    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-@torch.inference_mode()
-def predict_proba(
-    network: Network,
-    store: Source,
-    rows: NDArray[np.int64],
-    leg: str,
-    machine: Accelerator,
-    *,
-    label: str | None = None,
-) -> NDArray[np.float32]:
-    """Class probabilities `(n, classes)` float32 of stored patches; `label` shows progress."""
-    place(network, machine.device).eval()
-    pieces = np.split(rows, range(PREDICT_BATCH, len(rows), PREDICT_BATCH))
-    shown: Iterator[NDArray[np.int64]] = iter(pieces)
-    if label is not None:
-        shown = show_progress(pieces, len(pieces), label)
-    probabilities = []
-    for piece in shown:
-        patches, _ = read_batch(store, piece)
-        with machine.autocast():
-            scores = network(to_input(patches, machine.device), leg)
-        probabilities.append(F.softmax(scores.double(), dim=1).float().cpu().numpy())
-    return np.concatenate(probabilities)
-
-
-def _close_epoch(
+def close_epoch(
     network: Network,
     legs: Sequence[Leg],
     machine: Accelerator,
     state: Progress,
     per_epoch: int,
-    log: Any,
+    watch: Watch,
 ) -> None:
-    """Add the epoch's figures and the accuracy on the validation part; start the next sums."""
-    epoch = state.step // per_epoch
+    """Add the epoch's figures, also those on the validation part; start the next sums."""
+    means = state.means()
     for leg in legs:
-        seen = state.seen[leg.name]
+        loss, score = means[leg.name]
         row: dict[str, Any] = {
-            "epoch": epoch,
+            "epoch": state.step // per_epoch,
             "step": state.step,
             "leg": leg.name,
-            "loss": state.loss[leg.name] / seen,
-            "accuracy": state.correct[leg.name] / seen,
+            "loss": loss,
+            leg.task.metric: score,
         }
         if len(leg.validation):
-            guess = predict_proba(network, leg.store, leg.validation, leg.name, machine).argmax(1)
-            row["validation_accuracy"] = float(np.mean(guess == leg.store.label[leg.validation]))
-            log.add_scalar(
-                f"{leg.name}/validation_accuracy", row["validation_accuracy"], state.step
-            )
+            key = f"validation_{leg.task.metric}"
+            row[key] = validated(network, leg, machine)
+            watch.log.add_scalar(f"{leg.name}/{key}", row[key], state.step)
         state.metrics.append(row)
-    state.loss, state.correct, state.seen = {}, {}, {}
+    state.sums, state.seen = {}, {}
+    network.train()
 
 
-class _Clock:
-    """Time spent, interruptions left out, and patches per second of this session."""
-
-    def __init__(self, before: float, patches_per_step: int) -> None:
-        self.before, self.per_step = before, patches_per_step
-        self.started, self.steps = time.monotonic(), 0
-
-    def tick(self) -> None:
-        self.steps += 1
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.started
-
-    def patches_per_second(self) -> float:
-        return self.steps * self.per_step / max(1e-9, time.monotonic() - self.started)
-
-
-def _status(state: Progress, clock: _Clock) -> str:
-    """Loss and accuracy of the running epoch, the last accuracy on the validation part, speed."""
-    shown = [f"{clock.patches_per_second():.0f} patches/s"]
-    seen = sum(state.seen.values())
-    if seen:
-        loss, right = sum(state.loss.values()) / seen, sum(state.correct.values()) / seen
-        shown[:0] = [f"loss {loss:.3f}", f"accuracy {right:.1%}"]
-    if state.metrics and "validation_accuracy" in state.metrics[-1]:
-        row = state.metrics[-1]
-        shown.append(f"epoch {row['epoch']}: validation {row['validation_accuracy']:.1%}")
-    return ", ".join(shown)
-
-
-def _open_log(folder: Path, step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step or None)
-
-
-def _log_step(log: Any, state: Progress, rate: float) -> None:
-    log.add_scalar("learning_rate", rate, state.step)
-    for leg, seen in state.seen.items():
-        log.add_scalar(f"{leg}/loss", state.loss[leg] / seen, state.step)
-        log.add_scalar(f"{leg}/accuracy", state.correct[leg] / seen, state.step)
+def validated(network: Network, leg: Leg, machine: Accelerator) -> float:
+    """`Task.figure` of a leg on its validation part, all its patches."""
+    rows = np.split(leg.validation, range(BATCH, len(leg.validation), BATCH))
+    pieces: Iterator[NDArray[Any]] = (leg.store.read(piece) for piece in rows)
+    said = np.concatenate(list(answers(network, pieces, machine, leg.name, leg.task)))
+    return leg.task.figure(said, leg.store.label[leg.validation])

@@ -1,6 +1,6 @@
 """Transfer learning (paper Sec. 4.1): the trunk of a finished run, kept as it is.
 
-A photo that taught the trunk has taught the new run as well: it must not test it.
+A photo that trained the trunk has trained the new run as well: it must not be tested on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from phototrace.errors import UsageError
-from phototrace.learning.leaks import TAUGHT
+from phototrace.learning.leaks import TRAINED
 from phototrace.learning.network import Backbone, Network
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
@@ -51,12 +51,12 @@ def check_trunk(recipe: Recipe, trunk: Run | None) -> None:
             )
 
 
-def take_trunk(network: Network, trunk: Run, backbone: Backbone) -> None:
+def take_trunk(network: Network, trunk: Run, backbone: Backbone | None) -> None:
     """Put the run's stages in place of `network`'s trunk, and freeze them.
 
     Raises `UsageError` where the run's legs share fewer stages.
     """
-    source = trunk.network(backbone)
+    source = trunk.model(backbone=backbone).network
     stages: dict[str, nn.Module] = dict(source.trunk.items())
     if len(source.heads) == 1:
         (head,) = source.heads.values()
@@ -71,15 +71,15 @@ def take_trunk(network: Network, trunk: Run, backbone: Backbone) -> None:
     network.freeze_trunk_()
 
 
-def with_taught(facts: Mapping[str, Any], trunk: Run | None) -> dict[str, Any]:
-    """Facts of a split (`split.json`) that also count what taught the trunk."""
+def with_trained(facts: Mapping[str, Any], trunk: Run | None) -> dict[str, Any]:
+    """Facts of a split (`split.json`) that also count what trained the trunk."""
     if trunk is None:
         return dict(facts)
     seen = trunk.split
-    taught = {sha256: part for sha256, part in seen["part"].items() if part in TAUGHT}
+    before = {sha256: part for sha256, part in seen["part"].items() if part in TRAINED}
     return {
         **facts,
-        "part": {**facts["part"], **taught},
+        "part": {**facts["part"], **before},
         **{
             key: sorted({*facts[key], *seen.get(key, ())})
             for key in ("devices", "scenes", "bursts")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from phototrace.errors import DamagedError
@@ -29,11 +27,11 @@ from phototrace.files import (
     write_json,
     written_whole,
 )
-from phototrace.learning.batches import as_tensor
+from phototrace.learning.accelerator import Accelerator
+from phototrace.learning.model import BATCH, infer
 from phototrace.learning.network import CHANNELS, Network
-from phototrace.learning.training import PREDICT_BATCH, Accelerator, place, to_input
 from phototrace.patches.store import PatchStore, read_rows
-from phototrace.progress import progress, say
+from phototrace.progress import say
 
 VERSION = 1
 FACTS = "trunk.json"
@@ -51,13 +49,13 @@ class TrunkOutput:
         folder: Where it lies.
         shape: Of one patch's output, such as `(200,)` at fc2.
         per_shard: Rows in each shard but the last.
-        label: Class of each row, `(n,)`.
+        label: Of each row, `(n,)`, as in the store.
     """
 
     folder: Path
     shape: tuple[int, ...]
     per_shard: int
-    label: NDArray[np.int64]
+    label: NDArray[np.int64] | NDArray[np.float32]
 
     @property
     def hash(self) -> str:
@@ -93,7 +91,6 @@ def store_trunk_output(
 
     Raises `DamagedError` where a finished one has changed.
     """
-    place(network, machine.device).eval()
     key = hash_of({"version": VERSION, "data": store.hash, **names})
     folder = stores / f"trunk-{key[:12]}"
     shape = _output_shape(network, store, machine)
@@ -121,14 +118,13 @@ def store_trunk_output(
     return output
 
 
-@torch.inference_mode()
 def _output_shape(network: Network, store: PatchStore, machine: Accelerator) -> tuple[int, ...]:
-    blank = torch.zeros(1, CHANNELS[store.channels], store.size, store.size)
-    with machine.autocast():
-        return tuple(network.shared(to_input(blank, machine.device)).shape[1:])
+    depth = (CHANNELS["rgb"],) if store.channels == "rgb" else ()
+    blank = np.zeros((1, store.size, store.size, *depth), dtype=np.uint8)
+    (given,) = infer(network, [blank], machine, Network.shared)
+    return tuple(given.shape[1:])
 
 
-@torch.inference_mode()
 def _write(
     network: Network,
     store: PatchStore,
@@ -140,19 +136,20 @@ def _write(
     shards = np.split(rows, range(output.per_shard, len(rows), output.per_shard))
     # What stands there was written whole before an interruption.
     lacking = {n: s for n, s in enumerate(shards) if not (output.folder / _shard_name(n)).is_file()}
-    total = sum(-(-len(shard) // PREDICT_BATCH) for shard in lacking.values())
-    with closing(progress(count(), total, f"Running the trunk up to {facts['depth']}")) as done:
-        for number, shard in lacking.items():
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(shard), *output.shape)}
-            path = output.folder / _shard_name(number)
-            with written_whole(path) as temporary, temporary.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for piece in np.split(shard, range(PREDICT_BATCH, len(shard), PREDICT_BATCH)):
-                    patches = to_input(as_tensor(store.read(piece)), machine.device)
-                    with machine.autocast():
-                        given = network.shared(patches)
-                    file.write(given.float().cpu().contiguous().numpy().astype("<f4").tobytes())
-                    next(done)
+    pieces = {n: np.split(shard, range(BATCH, len(shard), BATCH)) for n, shard in lacking.items()}
+    patches = (store.read(piece) for of_shard in pieces.values() for piece in of_shard)
+    given = infer(
+        network, patches, machine, Network.shared,
+        label=f"Running the trunk up to {facts['depth']}", total=sum(map(len, pieces.values())),
+    )  # fmt: skip
+    for number, of_shard in pieces.items():
+        shape = (len(shards[number]), *output.shape)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        path = output.folder / _shard_name(number)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for found in islice(given, len(of_shard)):
+                file.write(found.float().cpu().contiguous().numpy().astype("<f4").tobytes())
     write_json(output.folder / FACTS, facts)
     write_contents(output.folder, [*map(_shard_name, range(len(shards))), FACTS])
 

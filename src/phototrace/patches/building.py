@@ -29,8 +29,8 @@ from phototrace.files import (
     write_json,
     written_whole,
 )
-from phototrace.patches.manipulations import EDITINGS, MANIPULATIONS, Operation
-from phototrace.patches.plan import MANIPULATION, PatchPlan
+from phototrace.patches.manipulations import EDITINGS
+from phototrace.patches.plan import PatchPlan, photo_rng
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.photo import legible, read_pixels
@@ -42,35 +42,23 @@ Shard = tuple[int, int, PatchPlan]
 """Number, first row in the whole plan, and the plan of these rows alone."""
 
 
-def build_store(
-    plan: PatchPlan, folder: Path, *, operations: Mapping[str, Operation] = MANIPULATIONS
-) -> PatchStore:
+def build_store(plan: PatchPlan, folder: Path) -> PatchStore:
     """Build the store of `plan` in `folder`, or open it where it is already there.
 
     A photo that cannot be read gives no patches; it is listed in `store.json` under `skipped`.
-    Raises `UsageError` where `folder` holds another plan's store, or a class has no operation.
+    Raises `UsageError` where `folder` holds another plan's store.
     """
     folder = folder.absolute()  # worker processes may stand in another folder
-    if plan.settings.label == MANIPULATION:
-        missing = [name for name in plan.settings.classes if name not in operations]
-        if missing:
-            raise UsageError(
-                f"No operation is called {missing[0]!r}. Use: {', '.join(operations)}."
-            )
     if done := find_store(folder, plan.hash):
         return done
     _claim(folder, plan)
-    work = partial(_build_shard, folder, dict(operations))
-    records = list(parallel_map(work, shards(plan), "Cutting patches"))
+    records = list(parallel_map(partial(_build_shard, folder), shards(plan), "Cutting patches"))
     _finish(plan, folder, records)
     return PatchStore.load(folder)
 
 
 def cut_patches(
-    pixels: NDArray[np.uint8],
-    rows: Sequence[int],
-    plan: PatchPlan,
-    operations: Mapping[str, Operation] = MANIPULATIONS,
+    pixels: NDArray[np.uint8], rows: Sequence[int], plan: PatchPlan
 ) -> NDArray[np.uint8]:
     """The patches of the given plan rows, all of one photo: `(n, size, size[, 3])` uint8."""
     settings = plan.settings
@@ -78,18 +66,15 @@ def cut_patches(
     patches = np.empty((len(rows), size, size, *pixels.shape[2:]), dtype=np.uint8)
     for k, i in enumerate(rows):
         position = (int(plan.row[i]), int(plan.column[i]))
-        if settings.label != MANIPULATION:
+        if settings.edits is None:
             row, column = position
             patches[k] = pixels[row : row + size, column : column + size]
             continue
-        label, way = int(plan.label[i]), int(plan.editing[i])
+        label, way = float(plan.label[i]), int(plan.editing[i])
         record = plan.manifest.photos[plan.photo[i]]
-        rng = np.random.default_rng(
-            [settings.seed, int(record.sha256[:15], 16), *position, way, label]
-        )
-        edit = EDITINGS[settings.editing[way]]
-        operation = operations[settings.classes[label]]
-        patches[k] = edit(pixels, position, size, operation, rng)
+        rng = photo_rng(record, settings.seed, *position, way, int(label))
+        operation = settings.edits.operation(settings.classes, label)
+        patches[k] = EDITINGS[settings.ways[way]](pixels, position, size, operation, rng)
     return patches
 
 
@@ -156,9 +141,7 @@ def shards(plan: PatchPlan) -> list[Shard]:
     ]
 
 
-def _build_shard(
-    folder: Path, operations: Mapping[str, Operation], shard: Shard
-) -> dict[str, object]:
+def _build_shard(folder: Path, shard: Shard) -> dict[str, object]:
     """Write one shard, unless it is there; return its record: kept rows, skipped photos, hash."""
     number, first, plan = shard
     path, note = folder / shard_name(number), folder / f"patches-{number:05d}.json"
@@ -180,7 +163,7 @@ def _build_shard(
         for photo, about in enumerate(plan.manifest.photos):
             rows = np.flatnonzero(plan.photo == photo)
             try:
-                patches = cut_patches(photo_pixels(plan, photo), rows.tolist(), plan, operations)
+                patches = cut_patches(photo_pixels(plan, photo), rows.tolist(), plan)
             except PhotoError as error:
                 skipped.append({"id": about.id, "path": about.path, "reason": str(error)})
                 continue
@@ -234,12 +217,7 @@ def _finish(plan: PatchPlan, folder: Path, records: Sequence[Mapping[str, object
         "plan": plan.hash,
         "settings": plan.settings.to_dict(),
         "patches": len(rows),
-        "count": {
-            name: np.bincount(
-                plan.label[rows][plan.part[rows] == part], minlength=len(plan.settings.classes)
-            ).tolist()
-            for part, name in enumerate(PARTS)
-        },
+        "count": {name: plan.count(name, rows).tolist() for name in PARTS},
         "skipped": skipped,
         "too_small": [{"id": r.id, "path": r.path} for r in plan.too_small],
     })  # fmt: skip
@@ -254,7 +232,6 @@ def _index(
 ) -> pyarrow.Table:
     photos = plan.manifest.photos
     photo = plan.photo[rows]
-    ways = plan.settings.editing or ("",)
 
     def text(values: Sequence[str], codes: NDArray[np.integer]) -> pyarrow.DictionaryArray:
         return pyarrow.DictionaryArray.from_arrays(
@@ -267,7 +244,7 @@ def _index(
         "device": text([r.device_id for r in photos], photo),
         "scene": text([r.scene for r in photos], photo),
         "part": text(PARTS, plan.part[rows]),
-        "editing": text(ways, plan.editing[rows]),
+        "editing": text(plan.settings.ways, plan.editing[rows]),
         "row": plan.row[rows],
         "column": plan.column[rows],
         "grid_row": (plan.row[rows] % 8).astype(np.int8),

@@ -1,5 +1,8 @@
 """The six processing operations of the paper's Table 1, and the two ways of applying them.
 
+A task that asks what was done to a patch is given `Edits`: which versions of a block there are, the
+label of each, and the operation that makes it.
+
 An operation takes pixels `(h, w)` or `(h, w, 3)` uint8 and a random generator, and returns uint8
 pixels; it may change the size (resampling does). Results are rounded, never truncated: truncation
 would shift the mean by half a grey level, which a network can learn in place of the operation.
@@ -7,13 +10,16 @@ would shift the mean by half a grey level, which a network can learn in place of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from phototrace.errors import UsageError
 from phototrace.patches.cutting import JPEG_GRID, Position, centre_crop
 
 Pixels = NDArray[np.uint8]
@@ -72,7 +78,74 @@ MANIPULATIONS: dict[str, Operation] = {
     "bilinear resampling": partial(bilinear_resample, factor=1.5),
     "JPEG compression": partial(jpeg_compress, quality=70),
 }
-"""Table 1, task A: class name -> operation. `build_store` takes a copy with your own added."""
+"""Table 1, task A: class name -> operation."""
+
+
+class Edits(Protocol):
+    """The versions of one block: what was done to each is its label."""
+
+    def labels(self, classes: Sequence[str], rng: np.random.Generator) -> Sequence[float]:
+        """Of each version of a block: the index of its class, or a number."""
+        ...
+
+    def operation(self, classes: Sequence[str], label: float) -> Operation:
+        """What makes the version with this label."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """What tells these edits from others, as plain values."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedEdits:
+    """One version of a block for each class, made by the operation of that name."""
+
+    operations: Mapping[str, Operation]
+
+    def labels(self, classes: Sequence[str], rng: np.random.Generator) -> Sequence[float]:
+        """Every class once; `UsageError` where one has no operation."""
+        missing = [name for name in classes if name not in self.operations]
+        if missing:
+            raise UsageError(
+                f"No operation is called {missing[0]!r}. Use: {', '.join(self.operations)}."
+            )
+        return range(len(classes))
+
+    def operation(self, classes: Sequence[str], label: float) -> Operation:
+        """The operation that the class is named after."""
+        return self.operations[classes[int(label)]]
+
+    def facts(self) -> dict[str, object]:
+        """Nothing: the classes' names say it all."""
+        return {}
+
+
+@dataclass(frozen=True)
+class QualityEdits:
+    """Versions of a block last saved as JPEG, at qualities drawn evenly from whole numbers.
+
+    Attributes:
+        lowest, highest: Bounds of the quality, both included.
+        versions: Of each block.
+    """
+
+    lowest: int = 50
+    highest: int = 95
+    versions: int = 2
+
+    def labels(self, classes: Sequence[str], rng: np.random.Generator) -> Sequence[float]:
+        """As many qualities as there are versions."""
+        drawn = rng.integers(self.lowest, self.highest + 1, size=self.versions)
+        return [float(quality) for quality in drawn]
+
+    def operation(self, classes: Sequence[str], label: float) -> Operation:
+        """Saving as JPEG at the quality `label`."""
+        return partial(jpeg_compress, quality=int(label))
+
+    def facts(self) -> dict[str, object]:
+        """Bounds and number of versions."""
+        return vars(self).copy()
 
 
 def edit_block(

@@ -72,7 +72,7 @@ class PatchStore:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Ordered class names; `label` is an index into them."""
+        """Ordered class names, `label` is an index into them; none where labels are numbers."""
         return tuple(self.facts["settings"]["classes"])
 
     @property
@@ -93,9 +93,10 @@ class PatchStore:
         return hash_of({"plan": self.facts["plan"], "shards": shards})
 
     @cached_property
-    def label(self) -> NDArray[np.int64]:
-        """Class of each patch, `(n,)`."""
-        return self.column("label").astype(np.int64)
+    def label(self) -> NDArray[np.int64] | NDArray[np.float32]:
+        """Of each patch, `(n,)`: the index of its class, or its number where there are none."""
+        labels = self.column("label")
+        return labels.astype(np.int64) if self.classes else labels.astype(np.float32)
 
     @cached_property
     def _place(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

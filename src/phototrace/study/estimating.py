@@ -11,15 +11,10 @@ from pathlib import Path
 
 import torch
 
+from phototrace.learning.accelerator import Accelerator, accelerator, place, resolve, to_input
+from phototrace.learning.model import BATCH
 from phototrace.learning.network import BACKBONES, CHANNELS, Network, build_network
-from phototrace.learning.training import (
-    PREDICT_BATCH,
-    Accelerator,
-    accelerator,
-    mean_loss,
-    place,
-    to_input,
-)
+from phototrace.learning.tasks import Task
 from phototrace.patches.plan import PatchPlan
 from phototrace.progress import progress
 from phototrace.study.plan import StudyPlan, Training
@@ -95,9 +90,10 @@ def _training_seconds(plan: StudyPlan, one: Training, speed: _Speed) -> float:
 
 def _measure(plan: StudyPlan) -> _Speed:
     recipe = plan.recipe
-    machine = accelerator(recipe.training.precision)
+    machine = accelerator(resolve(recipe.training.precision))
     size, channels = recipe.network.patch_size, CHANNELS[recipe.network.channels]
-    legs = {"A": len(plan.experiment.tasks["A"].classes)}
+    task = plan.experiment.tasks["A"]
+    legs = {"A": task.outputs}
 
     def network(depth: str | None) -> Network:
         made = build_network(
@@ -107,10 +103,10 @@ def _measure(plan: StudyPlan) -> _Speed:
         return place(made, machine.device)
 
     batch = recipe.tasks.A.batch_size
-    patches = torch.randint(0, 256, (max(batch, PREDICT_BATCH), channels, size, size))
+    patches = torch.randint(0, 256, (max(batch, BATCH), channels, size, size))
     given = to_input(patches.to(torch.uint8), machine.device)
     whole = network(None)
-    step = _fastest(lambda: _step(whole, given[:batch], _rate(plan), machine)) / batch
+    step = _fastest(lambda: _step(whole, given[:batch], task, _rate(plan), machine)) / batch
     forward = _fastest(lambda: _forward(whole, given, machine)) / len(given)
     heads: dict[str, float] = {}
     floats: dict[str, int] = {}
@@ -121,7 +117,7 @@ def _measure(plan: StudyPlan) -> _Speed:
         floats[depth] = prod(below.shape[1:])
         rows = below.clone().expand(recipe.transfer.batch_size, *below.shape[1:]).contiguous()
         head = cut.above_trunk()
-        heads[depth] = _fastest(lambda: _step(head, rows, _rate(plan), machine)) / len(rows)  # noqa: B023
+        heads[depth] = _fastest(lambda: _step(head, rows, task, _rate(plan), machine)) / len(rows)  # noqa: B023
     return _Speed(step, forward, heads, floats)
 
 
@@ -130,13 +126,15 @@ def _rate(plan: StudyPlan) -> float:
     return plan.recipe.training.learning_rate * 1e-3
 
 
-def _step(network: Network, rows: torch.Tensor, rate: float, machine: Accelerator) -> None:
+def _step(
+    network: Network, rows: torch.Tensor, task: Task, rate: float, machine: Accelerator
+) -> None:
     network.train()
     optimizer = torch.optim.SGD((p for p in network.parameters() if p.requires_grad), lr=rate)
     with machine.autocast():
-        scores = network(rows, "A")
+        scores = network({"A": rows})["A"]
     labels = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    mean_loss(scores, labels).backward()  # type: ignore[no-untyped-call]
+    task.loss(scores, labels).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     network.project_()
 
@@ -145,7 +143,7 @@ def _step(network: Network, rows: torch.Tensor, rate: float, machine: Accelerato
 def _forward(network: Network, rows: torch.Tensor, machine: Accelerator) -> None:
     network.eval()
     with machine.autocast():
-        network(rows, "A").float().cpu()
+        network({"A": rows})["A"].float().cpu()
 
 
 def _fastest(work: Callable[[], None]) -> float:

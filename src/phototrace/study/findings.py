@@ -140,7 +140,7 @@ def hierarchy(answers: Answers, target: str) -> Finding:
     right = np.stack([answers.right(key) for key in keys], axis=1)
     order = np.arange(len(keys)) - (len(keys) - 1) / 2
     weights = order / np.sum(order**2)
-    slope = answers.trials(target, right @ weights).figure(signed=True)
+    slope = answers.figure(target, right @ weights, signed=True)
     p = _page(answers, target, right)
     steps = [answers.difference(later, earlier) for earlier, later in pairwise(keys)]
     rises = [_falls(step, len(steps)) == "does not hold" for step in steps]

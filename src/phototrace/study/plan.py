@@ -17,8 +17,15 @@ import torch
 from phototrace.errors import UsageError
 from phototrace.evidence.formatting import shown
 from phototrace.files import hash_of
-from phototrace.learning.experiment import Experiment, prepare, taken, taken_by_leg, with_enough
 from phototrace.learning.network import BACKBONES, CHANNELS, build_network, check_share_depth
+from phototrace.learning.preparing import (
+    Experiment,
+    prepare,
+    require_a_batch,
+    taken,
+    taken_by_leg,
+    with_enough,
+)
 from phototrace.learning.recipe import Recipe
 from phototrace.patches.plan import PatchPlan, plan_patches
 from phototrace.photos.corpora import table1
@@ -147,11 +154,7 @@ def plan_study(recipe: StudyRecipe, manifest: Manifest, seeds: int = 1) -> Study
     """
     depths = _depths(recipe)
     base, missing = _base(recipe, manifest, depths[-1])
-    try:
-        experiment = prepare(base, manifest)
-    except UsageError as error:  # of a recipe's legs, which are a study's tasks
-        text = str(error).replace("[legs.", "[tasks.").replace("Leg '", "Task '")
-        raise UsageError(text) from None
+    experiment = prepare(base, manifest, part="task")
     tests = {task: _test_plan(experiment, task) for task in TASKS}
     repeats = tuple(recipe.seed + number for number in range(seeds))
     trainings: list[Training] = []
@@ -195,7 +198,7 @@ def _base(
         key: data[key] for key in ("name", "seed", "photos", "split", "training", "network")
     } | {"legs": legs}
     whole["network"]["share_depth"] = deepest
-    photos = taken(manifest, Recipe.parse(whole))
+    photos = taken(manifest, recipe.photos)
     missing: dict[str, list[str]] = {}
     if not any(p.camera for p in photos.photos):
         raise UsageError("No photo says which camera took it. Index them with make and model.")
@@ -246,9 +249,18 @@ def _test_plan(experiment: Experiment, task: str) -> PatchPlan:
     own = with_enough(taken_by_leg(experiment.manifest, leg), leg, f"[tasks.{task}]")
     settings = experiment.plans[task].settings
     try:
-        return plan_patches(own, experiment.split, settings, parts=["test"])
+        plan = plan_patches(own, experiment.split, settings, parts=["test"])
     except UsageError as error:
         raise UsageError(f"Task {task}: {error}") from None
+    untested = [
+        n for n, count in zip(settings.classes, plan.count("test"), strict=True) if not count
+    ]
+    if untested:
+        raise UsageError(
+            f"Task {task}: The test part has no patch of {untested[0]}. Add photos of it, leave "
+            "the class out, or split otherwise."
+        )
+    return plan
 
 
 @dataclass(frozen=True)
@@ -294,7 +306,8 @@ class _Maker:
         patches = {task: self.experiment.plans[task].total("train") for task in targets}
         if len(targets) == len(TASKS):
             legs["C"]["batch_size"] = self._small_batch(patches)
-        _require_batches(patches, legs)
+        for task, count in patches.items():
+            require_a_batch(f"The task {task!r}", count, legs[task]["batch_size"])
         per_epoch = max(-(-patches[task] // legs[task]["batch_size"]) for task in targets)
         factor = steps / (per_epoch * training["epochs"]) if steps else self._repeats(targets)
         for key in ("epochs", "halve_every"):
@@ -315,7 +328,7 @@ class _Maker:
             trunk=trunk.name if trunk else None,
             patches=patches,
             steps=per_epoch * training["epochs"],
-            retrained=_retrained(recipe, {t: len(self.experiment.tasks[t].classes) for t in legs}),
+            retrained=_retrained(recipe, {t: self.experiment.tasks[t].outputs for t in legs}),
         )
 
     def _repeats(self, targets: Sequence[str]) -> float:
@@ -348,26 +361,17 @@ class _Maker:
         return recipe.model_copy(update={"name": f"{words}-{key[:12]}"})
 
 
-def _require_batches(patches: Mapping[str, int], legs: Mapping[str, Mapping[str, Any]]) -> None:
-    for task, count in patches.items():
-        if count < legs[task]["batch_size"]:
-            raise UsageError(
-                f"Task {task} has {count} training patches, fewer than a batch of "
-                f"{legs[task]['batch_size']}. Use more photos, or smaller batches."
-            )
-
-
-def _retrained(recipe: Recipe, classes: Mapping[str, int]) -> dict[str, int]:
+def _retrained(recipe: Recipe, outputs: Mapping[str, int]) -> dict[str, int]:
     """Parameters of each leg above the share depth; all where nothing is shared."""
     choice = recipe.network
     with torch.device("meta"):
         network = build_network(
-            BACKBONES[choice.backbone], classes, patch_size=choice.patch_size,
+            BACKBONES[choice.backbone], outputs, patch_size=choice.patch_size,
             channels=choice.channels, preset=choice.preset, share_depth=choice.share_depth,
         )  # fmt: skip
     shared = 0 if choice.share_depth else sum(p.numel() for p in network.trunk.parameters())
     return {
-        leg: shared + sum(p.numel() for p in network.heads[leg].parameters()) for leg in classes
+        leg: shared + sum(p.numel() for p in network.heads[leg].parameters()) for leg in outputs
     }
 
 

@@ -18,6 +18,7 @@ from phototrace.learning.recipe import (
     read_toml,
     validated,
 )
+from phototrace.learning.tasks import TASKS as KNOWN
 
 TASKS = ("A", "B", "C")
 """The paper's: manipulation, camera models, and further camera models of which photos are few."""
@@ -36,9 +37,12 @@ class Tasks(Part):
 
     @model_validator(mode="after")
     def _of_the_right_kind(self) -> Tasks:
-        for name, wanted in zip(TASKS, ("manipulation", "camera", "camera"), strict=True):
-            if getattr(self, name).task != wanted:
-                raise ValueError(f"'tasks.{name}.task' must be {wanted!r}.")
+        asked = {name: KNOWN[getattr(self, name).task] for name in TASKS}
+        if not (asked["A"].edits and asked["A"].classes):
+            raise ValueError("'tasks.A.task' must ask what was done to a patch: 'manipulation'.")
+        for name in ("B", "C"):
+            if asked[name].column != "camera":
+                raise ValueError(f"'tasks.{name}.task' must ask for the camera model: 'camera'.")
         return self
 
 

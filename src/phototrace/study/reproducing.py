@@ -101,10 +101,15 @@ def reproduce(
 ) -> Results:
     """Do what is not done yet of a study, and write its results; see `run_study` for errors."""
     run_study(recipe, manifest, out, seeds=seeds, allow_leaks=allow_leaks)
-    results = Results.of(out)
+    return write_results(out)
+
+
+def write_results(folder: Path) -> Results:
+    """Work a study's results out from its stored predictions, and write everything they give."""
+    results = Results.of(folder)
     for name, data in files_of(results).items():
-        write_bytes(out / name, data)
-    write_json(out / RESULTS, results.to_dict())
+        write_bytes(folder / name, data)
+    write_json(folder / RESULTS, results.to_dict())
     return results
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.evaluation import patch_trials
-from phototrace.evidence.intervals import Figure, Trials
+from phototrace.evidence.intervals import Figure, Trials, mean_of
 from phototrace.evidence.predictions import Predictions
 from phototrace.study.paper import ACCURACY, Key
 
@@ -124,12 +124,22 @@ class Answers:
         return replace(self._trials[target], value=value)
 
     def accuracy(self, key: Key) -> Figure:
-        """Share of patches named correctly."""
-        return self.trials(key.target, self.right(key)).figure()
+        """Share of patches named correctly, every class counting alike."""
+        return self.figure(key.target, self.right(key))
 
     def difference(self, a: Key, b: Key) -> Figure:
         """Accuracy of `a` less that of `b`, patch by patch; both of one target."""
-        return self.trials(a.target, self.right(a) - self.right(b)).figure(signed=True)
+        return self.figure(a.target, self.right(a) - self.right(b), signed=True)
+
+    def figure(self, target: str, value: NDArray[np.float64], *, signed: bool = False) -> Figure:
+        """Mean of a value of each test patch of a task, every class counting alike."""
+        uneven = bool(self._groups(target).any())
+        return self.trials(target, value).figure(balanced=uneven, signed=signed)
+
+    def _groups(self, target: str) -> NDArray[np.int64]:
+        """The classes, where they have unequal numbers of test patches; else one group for all."""
+        label = self._trials[target].label
+        return label if len(np.unique(np.bincount(label))) > 1 else np.zeros_like(label)
 
     def score(self, key: Key) -> Score:
         """The cell with all that goes with it."""
@@ -137,7 +147,10 @@ class Answers:
         return Score(
             key=key,
             accuracy=self.accuracy(key),
-            by_seed=tuple(float(np.mean(p.predicted == p.label)) for p in self.predictions[key]),
+            by_seed=tuple(
+                mean_of((p.predicted == p.label).astype(np.float64), self._groups(key.target))
+                for p in self.predictions[key]
+            ),
             paper=ACCURACY.get(key),
             retrained=int(records[0]["retrained"]),
             patches=int(records[0]["patches"]),

@@ -23,11 +23,11 @@ from phototrace.evidence.inference import detect_store, predict_store
 from phototrace.evidence.predictions import Predictions
 from phototrace.files import is_complete, locked, write_json
 from phototrace.learning.detector import Detector
-from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.features import FeatureExtractor
 from phototrace.learning.leaks import check_leaks
-from phototrace.learning.recipe import Recipe
-from phototrace.learning.run import Run, machine
+from phototrace.learning.preparing import gather_photos
+from phototrace.learning.run import Run, machine_facts
+from phototrace.learning.training import train_recipe
 from phototrace.learning.trees import ExtraTrees
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan
@@ -64,12 +64,7 @@ def study_photos(recipe: StudyRecipe, beside: Path, photos: Path | None, out: Pa
             f"{legible(photos)} is the index of the Dresden database, without photos. It serves "
             "--plan; to train, give the folder of the photos."
         )
-    as_recipe = Recipe.parse({
-        "name": recipe.name,
-        "photos": recipe.photos.model_dump(exclude_none=True),
-        "legs": {"A": recipe.tasks.A.model_dump(exclude_none=True)},
-    })  # fmt: skip
-    return find_photos(as_recipe, beside, photos, out)
+    return gather_photos(recipe.photos, beside, photos, out)
 
 
 def require_folder(out: Path) -> None:
@@ -156,7 +151,7 @@ def _facts(
         "depths": list(plan.depths),
         "photos_left_out": [dict(one) for one in left_out],
         "leaks": list(leaks),
-        "machine": machine(),
+        "machine": machine_facts(),
     }
 
 
@@ -262,7 +257,7 @@ class _Work:
         rows = np.sort(rows[: trees.patches or None])
 
         def say_all() -> Predictions:
-            extractor = FeatureExtractor(source)
+            extractor = FeatureExtractor(source.model())
             features = extractor.transform_store(store)[rows]
             forest = ExtraTrees(trees.number, random_state=one.seed)
             detector = Detector(extractor, forest).fit(features, store.label[rows])

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.learning.experiment import passes_per_epoch, prepare, train_recipe
 from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.preparing import passes_per_epoch, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 
 MANIPULATION = {"task": "manipulation", "batch_size": 32}
@@ -78,15 +79,15 @@ def test_a_hybrid_run_says_what_it_shares_and_predicts_by_itself(
 ) -> None:
     legs = {"a": MANIPULATION, "b": {**CAMERA, "weight": 0.5}}
     run = Run.load(train_recipe(hybrid(legs=legs), photos, tmp_path, backbone=tiny).folder)
-    assert run.provenance["share_depth"] == "conv"
+    assert run.config.share_depth == "conv"
     assert run.recipe.legs["b"].weight == 0.5
     passes = run.provenance["passes"]
     assert min(passes.values()) >= 1
     assert max(passes.values()) == passes["b"] > 1
-    network = run.network(tiny)
+    network = run.model(backbone=tiny).network
     assert list(network.trunk) == ["residual", "conv"]
     for leg, classes in (("a", 6), ("b", 2)):
-        assert network(torch.zeros(3, 1, 64, 64), leg).shape == (3, classes)
+        assert network({leg: torch.zeros(3, 1, 64, 64)})[leg].shape == (3, classes)
     rows = (run.folder / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 4
 
@@ -96,7 +97,7 @@ def test_the_weight_of_a_leg_changes_the_trunk(photos: Manifest, tmp_path: Path)
         legs = {"a": MANIPULATION, "b": {**CAMERA, "weight": weight}}
         name = f"weight-{str(weight).replace('.', '-')}"
         run = train_recipe(hybrid(name=name, legs=legs), photos, tmp_path, backbone=tiny)
-        kernel: torch.Tensor = run.network(tiny).state_dict()["trunk.conv.0.weight"]
+        kernel: torch.Tensor = run.model(backbone=tiny).network.state_dict()["trunk.conv.0.weight"]
         return kernel
 
     assert not torch.allclose(kernels(1.0), kernels(0.25), atol=1e-6)
@@ -146,8 +147,12 @@ def test_a_leg_that_cannot_be_is_named_before_anything_is_made(
 def test_a_class_that_a_part_lacks_is_named(photos: Manifest, tmp_path: Path) -> None:
     """The only photo of a camera trains; a camera with two photos is in no validation part."""
     records = tuple(replace(r, model="D") if k < 2 else r for k, r in enumerate(photos.photos))
+    few = replace(photos, photos=records)
+    cut = hybrid(legs={"a": MANIPULATION, "b": {**CAMERA, "balance": "cut"}})
     with pytest.raises(UsageError, match=r"'b': The validation part has no photo of Make D"):
-        train_recipe(hybrid(), replace(photos, photos=records), tmp_path, backbone=tiny)
+        train_recipe(cut, few, tmp_path, backbone=tiny)
+    notes = prepare(hybrid(), few).notes
+    assert any("'b': the validation part has no photo of 1 of its 3" in note for note in notes)
 
 
 def test_a_class_without_a_test_photo_is_pointed_out(photos: Manifest) -> None:

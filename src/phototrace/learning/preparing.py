@@ -1,0 +1,268 @@
+"""What a recipe means for given photos: split, tasks and patches, before anything is cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phototrace.errors import UsageError
+from phototrace.files import hash_of
+from phototrace.learning.accelerator import Precision
+from phototrace.learning.batches import Leg, strata_shares
+from phototrace.learning.leaks import TRAINED
+from phototrace.learning.model import ModelConfig
+from phototrace.learning.recipe import LegChoice, Photos, Recipe
+from phototrace.learning.tasks import TASKS, Task
+from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
+from phototrace.patches.store import PatchStore
+from phototrace.photos.dealing import PARTS
+from phototrace.photos.indexing import read_photos
+from phototrace.photos.manifest import Manifest
+from phototrace.photos.splits import Split, make_split
+from phototrace.simulation.collection import simulate
+
+MOST_REPEATS = 4
+"""Patches that are shown more often than this beyond once an epoch are pointed out."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a recipe means for given photos, decided before anything is cut or trained.
+
+    Attributes:
+        recipe: All choices.
+        manifest: The photos that take part.
+        split: Their parts.
+        tasks: Leg name -> task with its classes.
+        plans: Leg name -> its patches.
+        notes: What the photos leave to be desired, in sentences.
+    """
+
+    recipe: Recipe
+    manifest: Manifest
+    split: Split
+    tasks: Mapping[str, Task]
+    plans: Mapping[str, PatchPlan]
+    notes: tuple[str, ...] = ()
+
+    def config(self, precision: Precision) -> ModelConfig:
+        """What the model will be; what it was trained on is said later."""
+        choice = self.recipe.network
+        return ModelConfig(
+            name=self.recipe.name,
+            backbone=choice.backbone,
+            patch_size=choice.patch_size,
+            channels=choice.channels,
+            preset=choice.preset,
+            share_depth=choice.share_depth,
+            precision=precision,
+            tasks=self.tasks,
+            trained_on={},
+        )
+
+
+def gather_photos(choice: Photos, beside: Path, given: Path | None, work: Path) -> Manifest:
+    """The manifest of a recipe: `given` (a folder or a manifest), else what its [photos] name.
+
+    `beside` is the folder that the recipe's paths start from; simulated photos go to `work`.
+    """
+    if given is not None:
+        return read_photos(given, choice.corpus)
+    if choice.manifest is not None:
+        return read_photos(beside / choice.manifest)
+    if choice.simulated is None:
+        raise UsageError("The recipe names no photos. Give a manifest with --photos.")
+    wanted = choice.simulated
+    key = hash_of(wanted.model_dump())[:12]
+    return simulate(
+        work / f"simulated-{key}",
+        scenes=wanted.scenes,
+        size=(wanted.height, wanted.width),
+        seed=wanted.seed,
+        models=wanted.models or None,
+        devices=wanted.devices,
+        pictures=None if wanted.pictures is None else beside / wanted.pictures,
+        leave_out=wanted.leave_out,
+    )
+
+
+def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experiment:
+    """Select, split and plan; raises `UsageError` where the photos do not serve the recipe.
+
+    There is one split for all legs, of all photos that the recipe takes: what tests one leg
+    trains none. `part` is what errors call a leg.
+    """
+    chosen = with_enough(taken(manifest, recipe.photos), recipe.photos, "[photos]")
+    by = recipe.split
+    split = make_split(
+        chosen, by.by, recipe.seed, validation=by.validation, test=by.test,
+        test_devices=by.test_devices, validation_devices=by.validation_devices,
+    )  # fmt: skip
+    tasks: dict[str, Task] = {}
+    plans: dict[str, PatchPlan] = {}
+    notes: list[str] = []
+    for name, leg in recipe.legs.items():
+        try:
+            own = with_enough(taken_by_leg(chosen, leg), leg, f"[{part}s.{name}]")
+            tasks[name] = TASKS[leg.task].among(own.photos, leg.classes)
+            settings = patch_settings(recipe, leg, tasks[name])
+            plans[name] = plan_patches(own, split, settings, parts=TRAINED)
+        except UsageError as error:
+            raise UsageError(f"{part.capitalize()} {name!r}: {error}") from None
+        require_a_batch(f"The {part} {name!r}", plans[name].total("train"), leg.batch_size)
+        what = f"{part.capitalize()} {name!r}"
+        notes += [*_cut(what, plans[name]), *_untested(what, tasks[name], own, split)]
+        if leg.balance == "draw":
+            notes += _rare(what, plans[name])
+    patches = {name: plan.total("train") for name, plan in plans.items()}
+    notes += _repeated(patches, {name: leg.batch_size for name, leg in recipe.legs.items()})
+    return Experiment(recipe, chosen, split, tasks, plans, tuple(notes))
+
+
+def taken(manifest: Manifest, choice: Photos) -> Manifest:
+    """The photos that a recipe takes by their columns, its camera models renamed."""
+    return manifest.where(**choice.where).renamed(choice.rename)
+
+
+def taken_by_leg(manifest: Manifest, leg: LegChoice) -> Manifest:
+    """Those of a recipe's photos that a leg takes by their columns."""
+    return manifest.where(**leg.where).without(**leg.without)
+
+
+def with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Manifest:
+    """The photos whose camera model has enough of them."""
+    counts = Counter(record.camera for record in chosen.photos)
+    kept = tuple(r for r in chosen.photos if counts[r.camera] >= choice.min_photos)
+    if not kept:
+        raise UsageError(
+            f"None of the photos is left by the recipe's {where}. Loosen 'where' or 'min_photos'."
+        )
+    return replace(chosen, photos=kept)
+
+
+def require_a_batch(what: str, patches: int, batch_size: int) -> None:
+    """Raise `UsageError` unless there are patches enough for one batch."""
+    if patches < batch_size:
+        raise UsageError(
+            f"{what} has {patches} training patches, fewer than its batch of {batch_size}. "
+            "Use more photos, or a smaller batch_size."
+        )
+
+
+def _cut(what: str, plan: PatchPlan) -> Iterator[str]:
+    """A note on patches left out so that all classes have as many."""
+    for part, cut in plan.cut.items():
+        kept = int(plan.count(part).min())
+        fewest = [n for n in plan.settings.classes if n not in cut]
+        yield (
+            f"{what}: every class is cut to {kept} {part} patches, as many as {fewest[0]} has; "
+            f"{sum(cut.values())} patches of {len(cut)} classes are left out. "
+            'balance = "draw" trains on all of them.'
+        )
+
+
+def _rare(what: str, plan: PatchPlan) -> Iterator[str]:
+    """A note on the classes whose patches are shown again and again, for they have few."""
+    train = plan.part == PARTS.index("train")
+    if plan.settings.edits is not None or not train.any():
+        return
+    devices = [record.device_id for record in plan.manifest.photos]
+    _, device = np.unique(devices, return_inverse=True)
+    label = plan.label[train].astype(np.int64)
+    stratum, shares = strata_shares(np.stack([label, device[plan.photo[train]]], axis=1))
+    passes = (shares * len(label) / np.bincount(stratum))[stratum]
+    often = {int(k): passes[label == k].mean() for k in np.unique(label[passes > 1 + MOST_REPEATS])}
+    if often:
+        most = max(often, key=lambda k: often[k])
+        yield (
+            f"{what}: patches of {len(often)} of {len(plan.settings.classes)} classes are shown "
+            f"more than {1 + MOST_REPEATS} times an epoch, those of {plan.settings.classes[most]} "
+            f"{often[most]:.0f} times, for there are few. Photos of them would help most."
+        )
+
+
+def _untested(what: str, task: Task, photos: Manifest, split: Split) -> Iterator[str]:
+    """A note where no photo of a class is in the validation or test part."""
+    if not task.column:
+        return
+    for part in ("validation", "test"):
+        there = {label_of(r, task.column) for r in photos.photos if split.part.get(r.id) == part}
+        missing = [name for name in task.classes if name not in there]
+        if not missing:
+            continue
+        yield (
+            f"{what}: the {part} part has no photo of {len(missing)} of its "
+            f"{len(task.classes)} classes ({missing[0]}{', ...' if missing[1:] else ''})."
+        )
+
+
+def passes_per_epoch(patches: Mapping[str, int], batch: Mapping[str, int]) -> dict[str, float]:
+    """How often each leg (name -> training patches, batch size) shows its patches in an epoch."""
+    steps = max(-(-count // batch[leg]) for leg, count in patches.items())
+    return {leg: steps * batch[leg] / count for leg, count in patches.items()}
+
+
+def _repeated(patches: Mapping[str, int], batch: Mapping[str, int]) -> Iterator[str]:
+    """A note on each leg that repeats its patches more than `MOST_REPEATS` times an epoch."""
+    for leg, passes in passes_per_epoch(patches, batch).items():
+        if passes > 1 + MOST_REPEATS:
+            yield (
+                f"Leg {leg!r} shows its {patches[leg]} patches {passes:.1f} times an epoch, for "
+                f"another leg takes longer. A batch_size of {max(2, round(batch[leg] / passes))} "
+                "comes closest to once."
+            )
+
+
+def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
+    """How a leg's patches are cut, as the recipe says."""
+    return PatchSettings(
+        classes=task.classes,
+        label=task.column or task.name,
+        size=recipe.network.patch_size,
+        channels=recipe.network.channels,
+        blocks=leg.blocks,
+        blocks_per_photo=leg.blocks_per_photo,
+        per_class={str(part): count for part, count in leg.per_class.items()},
+        photos={str(part): count for part, count in leg.photos.items()},
+        edits=task.edits,
+        editing=tuple(leg.editing) if task.edits else (),
+        balanced=task.edits is None and leg.balance == "cut",
+        recompress=recipe.photos.recompress,
+        seed=recipe.seed,
+    )
+
+
+def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
+    """A leg with its patches; photos may have been lost since they were planned."""
+    choice, task = experiment.recipe.legs[name], experiment.tasks[name]
+    rows = store.rows("train")
+    require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
+    strata = None
+    if task.column and choice.balance == "draw":
+        _, device = np.unique(store.column("device")[rows], return_inverse=True)
+        strata = np.stack([store.label[rows].astype(np.int64), device], axis=1)
+    return Leg(
+        name, task, store, rows, store.rows("validation"), choice.batch_size, choice.weight, strata
+    )
+
+
+def split_facts(experiment: Experiment) -> dict[str, Any]:
+    """What a later test must know: each photo's part by hash, and what training has seen."""
+    split, photos = experiment.split, experiment.manifest.photos
+    trained = [r for r in photos if split.part.get(r.id) in TRAINED]
+    return {
+        "version": 1,
+        "by": split.by,
+        "seed": split.seed,
+        "hash": split.hash,
+        "part": {r.sha256: split.part[r.id] for r in photos if r.id in split.part},
+        "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},
+        "devices": sorted({r.device_id for r in trained}),
+        "scenes": sorted({r.scene for r in trained if r.scene}),
+        "bursts": sorted({r.burst for r in trained if r.burst}),
+    }
