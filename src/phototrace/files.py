@@ -6,7 +6,6 @@ is finished by `write_contents`, which lists every file with its size and SHA-25
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from phototrace.errors import DamagedError, UsageError
 
@@ -151,11 +152,11 @@ def locked(folder: Path) -> Iterator[None]:
     The lock goes with the process, also when it is killed. The folder is created.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"Another phototrace is at work in {folder}. Wait for it, or choose another folder."
-            ) from None
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"Another phototrace is at work in {folder}. Wait for it, or choose another folder."
+        ) from None
+    with lock:
         yield
