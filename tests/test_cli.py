@@ -225,6 +225,18 @@ def test_what_is_listed_cannot_steer_the_terminal(
     assert "\x1b" not in err
 
 
+def test_letters_that_a_pipe_cannot_show_are_escaped(photos: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(photos.path_of(photos.photos[0]), tmp_path / "in")
+    command = [sys.executable, "-m", "phototrace", "index", "in", "-o", "\u0416.csv"]
+    out = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    assert "devices in \\u0416.csv." in out.stdout
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "phototrace", "--debug", "audit", "none.csv"]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,8 @@ def main() -> None:
     """Run the command line; a user's mistake ends in a sentence, not in a traceback."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if isinstance(sys.stdout, TextIOWrapper):  # not every console and pipe can show every letter
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=arguments, prog_name="phototrace")
     except PhototraceError as error:
@@ -220,7 +223,7 @@ def train(
         read, find_photos(read, path.parent, photos, out), out,
         resume=resume, allow_leaks=allow_leaks, trunk=source,
     )  # fmt: skip
-    rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     last = {row["leg"]: row for row in rows}
     facts = {
         "run": str(run.folder), "hash": run.hash, "epoch": rows[-1]["epoch"], "legs": last,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from phototrace.study.recipe import StudyRecipe
 from phototrace.study.reproducing import PAGE, reproduce
 from phototrace.study.running import study_photos
 
+ACTIVATE = r".venv\Scripts\activate" if os.name == "nt" else ". .venv/bin/activate"
 NEXT_STEPS = (
-    ("Put phototrace on the path", ". .venv/bin/activate"),
+    ("Put phototrace on the path", ACTIVATE),
     ("List your own photos", "phototrace index PHOTOS -o photos.parquet"),
     ("Look for leaks in them", "phototrace audit photos.parquet"),
     ("Train on them", "phototrace train manipulation --photos photos.parquet"),
