@@ -15,6 +15,7 @@ from phototrace.evidence.assessing import assess
 from phototrace.evidence.formatting import headline, verdict
 from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.recipe import Recipe
+from phototrace.progress import on_stderr
 
 PRESETS = ("modern", "caffe")
 PHOTOS = {
@@ -46,6 +47,7 @@ def recipe(preset: str, optimizer: str, epochs: int) -> Recipe:
     })  # fmt: skip
 
 
+@on_stderr()
 def main() -> None:
     """Train, test and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

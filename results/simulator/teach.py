@@ -34,6 +34,7 @@ from phototrace.learning.experiment import find_photos, train_recipe
 from phototrace.learning.recipe import Recipe
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
+from phototrace.progress import on_stderr
 from phototrace.simulation.collection import step_names
 
 HERE = Path(__file__).parent
@@ -154,6 +155,7 @@ def cameras(out: Path) -> dict[str, str]:
     return {"cameras": table(("", "patches right, %", *FIGURE_HEAD), rows)}
 
 
+@on_stderr()
 def main() -> None:
     """Work out the asked table, print it, and write it where told."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

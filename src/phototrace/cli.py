@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from phototrace.errors import PhototraceError, UsageError
+from phototrace.progress import on_stderr
 
 app = typer.Typer(
     name="phototrace",
@@ -50,7 +52,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # not every console and pipe can show every letter
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(args=arguments, prog_name="phototrace")
+        with on_stderr():
+            app(args=arguments, prog_name="phototrace")
     except PhototraceError as error:
         _fail(error, str(error), error.exit_code, debug)
     except SystemExit as end:
@@ -340,7 +343,7 @@ def demo(
     """
     from phototrace.demo import run_demo
 
-    run_demo(out)
+    run_demo(out, partial(print, flush=True))
 
 
 def _print(facts: dict[str, Any], as_json: bool, sentence: Callable[[], str]) -> None:
