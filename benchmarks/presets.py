@@ -16,6 +16,7 @@ from phototrace.evidence.formatting import headline, verdict
 from phototrace.learning.preparing import gather_photos
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe
+from phototrace.progress import on_stderr
 
 PRESETS = ("modern", "caffe")
 PHOTOS = {
@@ -47,6 +48,7 @@ def recipe(preset: str, optimizer: str, epochs: int) -> Recipe:
     })  # fmt: skip
 
 
+@on_stderr()
 def main() -> None:
     """Train, test and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

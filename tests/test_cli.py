@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from phototrace import cli
+from phototrace import cli, demo
 from phototrace.photos.manifest import Manifest
 
 RECIPE = """
@@ -224,6 +225,34 @@ def test_what_is_listed_cannot_steer_the_terminal(
     assert status == 1
     assert "\\x1b[31mred.jpg is empty" in err
     assert "\x1b" not in err
+
+
+def test_letters_that_a_pipe_cannot_show_are_escaped(photos: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(photos.path_of(photos.photos[0]), tmp_path / "in")
+    command = [sys.executable, "-m", "phototrace", "index", "in", "-o", "\u0416.csv"]
+    out = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    assert "devices in \\u0416.csv." in out.stdout
+
+
+def test_the_demo_prints_and_its_function_does_not(
+    capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    findings = [SimpleNamespace(name="Shared features", verdict="holds")]
+    monkeypatch.setattr(demo, "study_photos", lambda *given: photos)
+    monkeypatch.setattr(demo, "reproduce", lambda *given: SimpleNamespace(findings=findings))
+    status, out, err = phototrace(capsys, "demo", "--out", tmp_path)
+    assert (status, err) == (0, "")
+    assert "20 photos: 2 camera models" in out
+    assert "Shared features:                 holds" in out
+    assert tmp_path.as_uri() in out
+    demo.run_demo(tmp_path)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from phototrace.errors import DamagedError
+from phototrace.errors import DamagedError, UsageError
 from phototrace.files import (
     check_contents,
     hash_of,
     is_complete,
+    locked,
     write_bytes,
     write_contents,
     write_json,
@@ -94,3 +97,24 @@ def test_json_never_holds_what_is_no_number(tmp_path: Path) -> None:
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
     assert hash_of([1, 2]) != hash_of([2, 1])
+
+
+def test_a_folder_is_one_process_s_alone_until_it_ends_or_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "with it"
+    code = (
+        "import sys; from pathlib import Path; from phototrace.files import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="Another phototrace is at work in"), locked(folder):
+            pass
+        other.kill()
+        other.wait()
+        with locked(folder), pytest.raises(UsageError, match="with it"), locked(folder):
+            pass
+        with locked(folder):
+            pass

@@ -40,6 +40,7 @@ from phototrace.learning.run import Run
 from phototrace.learning.training import train_recipe
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest
+from phototrace.progress import on_stderr
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "mechanisms.md"
@@ -157,6 +158,7 @@ def tables(setting: str) -> dict[str, str]:
     return made
 
 
+@on_stderr()
 def main() -> None:
     """Train, test, print; write what the page needs where told."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

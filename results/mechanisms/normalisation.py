@@ -37,6 +37,7 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.patches.building import build_store
 from phototrace.patches.store import PatchStore
+from phototrace.progress import on_stderr
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "mechanisms.md"
@@ -89,6 +90,7 @@ def tables(setting: str) -> dict[str, str]:
     return {f"{setting} normalisation": table(head, rows)}
 
 
+@on_stderr()
 def main() -> None:
     """Test the hybrid both ways."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

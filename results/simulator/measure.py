@@ -24,7 +24,7 @@ from phototrace.patches.cutting import central_blocks
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import read_pixels
-from phototrace.progress import parallel_map
+from phototrace.progress import on_stderr, parallel_map
 
 Floats = NDArray[np.float64]
 
@@ -248,6 +248,7 @@ def draw_contact_sheet(manifest: Manifest, path: Path, columns: int = 8, rows: i
     cv2.imwrite(str(path), sheet[..., ::-1])
 
 
+@on_stderr()
 def main() -> None:
     """Measure two manifests, write the table and the pictures, print the table."""
     parser = argparse.ArgumentParser(

@@ -35,6 +35,7 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe
 from phototrace.photos.indexing import read_photos
 from phototrace.photos.manifest import Manifest
+from phototrace.progress import on_stderr
 from phototrace.simulation.collection import step_names
 
 HERE = Path(__file__).parent
@@ -155,6 +156,7 @@ def cameras(out: Path) -> dict[str, str]:
     return {"cameras": table(("", "patches right, %", *FIGURE_HEAD), rows)}
 
 
+@on_stderr()
 def main() -> None:
     """Work out the asked table, print it, and write it where told."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

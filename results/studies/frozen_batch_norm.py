@@ -30,6 +30,7 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe
 from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
+from phototrace.progress import on_stderr
 from phototrace.study.paper import Key
 from phototrace.study.results import Answers
 
@@ -71,6 +72,7 @@ def tables() -> dict[str, str]:
     return {"freezing": table(head, rows)}
 
 
+@on_stderr()
 def main() -> None:
     """Train, or show and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phototrace.photos.manifest import Manifest
     from phototrace.photos.photo import read_photo
     from phototrace.photos.splits import make_split
+    from phototrace.progress import on_stderr
     from phototrace.simulation.collection import simulate
     from phototrace.study.recipe import StudyRecipe
     from phototrace.study.reproducing import reproduce
@@ -36,6 +37,7 @@ _PLACES = {
     "index": "photos.indexing",
     "StudyRecipe": "study.recipe",
     "make_split": "photos.splits",
+    "on_stderr": "progress",
     "read_photo": "photos.photo",
     "reproduce": "study.reproducing",
     "simulate": "simulation.collection",
@@ -55,6 +57,7 @@ __all__ = [
     "build_store",
     "index",
     "make_split",
+    "on_stderr",
     "read_photo",
     "reproduce",
     "simulate",

@@ -2,4 +2,5 @@
 
 from phototrace.cli import main
 
-main()
+if __name__ == "__main__":  # a worker process may import it again
+    main()

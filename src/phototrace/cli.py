@@ -11,12 +11,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from phototrace.errors import PhototraceError, UsageError
+from phototrace.progress import on_stderr
 
 app = typer.Typer(
     name="phototrace",
@@ -46,8 +49,11 @@ def main() -> None:
     """Run the command line; a user's mistake ends in a sentence, not in a traceback."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if isinstance(sys.stdout, TextIOWrapper):  # not every console and pipe can show every letter
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(args=arguments, prog_name="phototrace")
+        with on_stderr():
+            app(args=arguments, prog_name="phototrace")
     except PhototraceError as error:
         _fail(error, str(error), error.exit_code, debug)
     except SystemExit as end:
@@ -223,7 +229,7 @@ def train(
         read, gather_photos(read.photos, path.parent, photos, out), out,
         resume=resume, allow_leaks=allow_leaks, trunk=source,
     )  # fmt: skip
-    rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     last = {row["leg"]: row for row in rows}
     facts = {
         "run": str(run.folder), "hash": run.hash, "epoch": rows[-1]["epoch"], "legs": last,
@@ -340,7 +346,7 @@ def demo(
     """
     from phototrace.demo import run_demo
 
-    run_demo(out)
+    run_demo(out, partial(print, flush=True))
 
 
 def _print(facts: dict[str, Any], as_json: bool, sentence: Callable[[], str]) -> None:

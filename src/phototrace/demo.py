@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from phototrace.progress import say
 from phototrace.recipes import study_path
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.reproducing import PAGE, reproduce
 from phototrace.study.running import study_photos
 
+ACTIVATE = r".venv\Scripts\activate" if os.name == "nt" else ". .venv/bin/activate"
 NEXT_STEPS = (
-    ("Put phototrace on the path", ". .venv/bin/activate"),
+    ("Put phototrace on the path", ACTIVATE),
     ("List your own photos", "phototrace index PHOTOS -o photos.parquet"),
     ("Look for leaks in them", "phototrace audit photos.parquet"),
     ("Train on them", "phototrace train manipulation --photos photos.parquet"),
@@ -20,37 +24,37 @@ NEXT_STEPS = (
 )
 
 
-def run_demo(out: Path) -> Path:
+def run_demo(out: Path, tell: Callable[[str], None] = say) -> Path:
     """Simulate photos, do the paper's study on them, small; return the page's path.
 
-    What is finished in `out` is not done again, and what was interrupted goes on.
+    `tell` is given what comes out and where to go next; by default it goes to the log. What is
+    finished in `out` is not done again, and what was interrupted goes on.
     """
     started = time.monotonic()
     recipe = StudyRecipe.load(study_path("demo"))
-    print("1. Photos of simulated cameras", flush=True)
+    tell("1. Photos of simulated cameras")
     manifest = study_photos(recipe, Path(), None, out)
     cameras = {r.camera for r in manifest.photos}
     devices = {r.device_id for r in manifest.photos}
     scenes = {r.scene for r in manifest.photos}
-    print(
+    tell(
         f"   {len(manifest.photos)} photos: {len(cameras)} camera models, {len(devices)} devices, "
         f"{len(scenes)} scenes that all of them photographed."
     )
-    print(
+    tell(
         "2. The paper's study, small: what was done to a patch (A), which of five cameras took it\n"
         "   (B), which of three others of which there are few photos (C); each alone, on features\n"
-        "   of another, and together",
-        flush=True,
+        "   of another, and together"
     )
     results = reproduce(recipe, manifest, out)
-    print("3. The paper's findings, held against these photos")
+    tell("3. The paper's findings, held against these photos")
     for finding in results.findings:
-        print(f"   {finding.name + ':':32} {finding.verdict}")
+        tell(f"   {finding.name + ':':32} {finding.verdict}")
     page = out / PAGE
-    print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Simulated photos and short "
-          "trainings: an illustration, not evidence.")  # fmt: skip
-    print(f"Fig. 3 and Tables 2 and 3, on a page: {page.resolve().as_uri()}")
-    print("\nWhere to go next:")
+    tell(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Simulated photos and short "
+         "trainings: an illustration, not evidence.")  # fmt: skip
+    tell(f"Fig. 3 and Tables 2 and 3, on a page: {page.resolve().as_uri()}")
+    tell("\nWhere to go next:")
     for text, command in NEXT_STEPS:
-        print(f"   {text + ':':28} {command}")
+        tell(f"   {text + ':':28} {command}")
     return page

@@ -2,11 +2,13 @@
 
 A file is written under a temporary name beside its place, flushed to disk, then renamed. A folder
 is finished by `write_contents`, which lists every file with its size and SHA-256.
+
+What differs between Linux, macOS and Windows stands here, by what the system can do rather than by
+its name.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +16,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from phototrace.errors import DamagedError, UsageError
 
@@ -32,7 +36,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows flushes only what it may write
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         temporary.replace(path)
@@ -115,7 +119,7 @@ def _listed_files(folder: Path) -> dict[str, dict[str, object]]:
         plain = all(
             isinstance(entry, dict)
             and {"bytes", "sha256"} <= entry.keys()
-            and not Path(name).is_absolute()
+            and not Path(name).anchor  # on Windows "/etc" has a root, and is not absolute
             and ".." not in Path(name).parts
             for name, entry in files.items()
         )
@@ -137,11 +141,30 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders, and needs no flush of them
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_data(handle: int) -> None:
+    """Flush an open file's bytes to disk; its times may follow later, where the system can wait."""
+    getattr(os, "fdatasync", os.fsync)(handle)
+
+
+def relative_path(path: str, folder: str) -> str:
+    """`path` as seen from `folder`, with forward slashes, so that every system reads it.
+
+    On Windows, what lies on another drive cannot be seen from there and stays absolute.
+    """
+    try:
+        seen = os.path.relpath(path, folder)
+    except ValueError:
+        seen = os.path.abspath(path)
+    return seen.replace(os.sep, "/")
 
 
 @contextmanager
@@ -151,11 +174,11 @@ def locked(folder: Path) -> Iterator[None]:
     The lock goes with the process, also when it is killed. The folder is created.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"Another phototrace is at work in {folder}. Wait for it, or choose another folder."
-            ) from None
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"Another phototrace is at work in {folder}. Wait for it, or choose another folder."
+        ) from None
+    with lock:
         yield

@@ -1,10 +1,22 @@
-"""Progress on stderr, and work spread over the processor's cores."""
+"""Messages and progress, and work spread over the processor's cores.
+
+A library does not print. Messages, and a line every 15 seconds of long work, go to the logger
+"phototrace" at level INFO, which shows nothing by itself. `on_stderr` shows them, as the command
+line does, and on a terminal a bar in place of the lines:
+
+    with on_stderr():
+        reproduce(recipe, photos, out)
+
+Warnings, such as photos that cannot be read, are shown by Python wherever logging is not set up.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -13,6 +25,39 @@ Result = TypeVar("Result")
 _BAR_AFTER_SECONDS = 2.0
 _LINE_SECONDS = 15.0
 _REDRAW_SECONDS = 0.1
+_log = logging.getLogger(__name__)
+_package = logging.getLogger("phototrace")
+
+
+class _OnStderr(logging.Handler):
+    """Bare messages on what stderr is at the moment: a bar puts its own in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+_on_stderr = _OnStderr()
+
+
+@contextmanager
+def on_stderr() -> Iterator[None]:
+    """Show messages and progress on stderr meanwhile."""
+    if _on_stderr in _package.handlers:
+        yield
+        return
+    level = _package.level
+    _package.addHandler(_on_stderr)
+    _package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _package.setLevel(level)
+        _package.removeHandler(_on_stderr)
+
+
+def say(text: str) -> None:
+    """A sentence about what is being done, for the log."""
+    _log.info("%s", text)
 
 
 def progress(
@@ -23,12 +68,13 @@ def progress(
     done: int = 0,
     status: Callable[[], str] = lambda: "",
 ) -> Generator[Item, None, None]:
-    """Pass `items` on while a bar with the time left is shown on stderr.
+    """Pass `items` on while the log, or a bar, tells how far it is and how long it takes still.
 
-    On a terminal the bar appears after two seconds; elsewhere one line every 15 seconds.
-    `done` is what an interrupted work had behind it; `status` is asked for a few words to show.
+    The log gets a line every 15 seconds. Within `on_stderr`, and on a terminal, a bar appears
+    after two seconds instead. `done` is what an interrupted work had behind it; `status` is
+    asked for a few words to show.
     """
-    if not sys.stderr.isatty():
+    if _on_stderr not in _package.handlers or not sys.stderr.isatty():
         yield from _lines(items, total, label, done, status)
         return
     from rich.console import Console
@@ -60,11 +106,6 @@ def progress(
             bar.stop()
 
 
-def say(text: str) -> None:
-    """A sentence on stderr about what is being done."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _lines(
     items: Iterable[Item], total: int, label: str, done: int, status: Callable[[], str]
 ) -> Iterator[Item]:
@@ -75,7 +116,7 @@ def _lines(
         if now - shown > _LINE_SECONDS:
             left = (now - started) / (count - done) * (total - count)
             words = [f"{label}: {count} of {total}", status(), f"{_clock(left)} left"]
-            print(", ".join(filter(None, words)), file=sys.stderr, flush=True)
+            say(", ".join(filter(None, words)))
             shown = now
 
 

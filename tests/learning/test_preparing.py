@@ -111,17 +111,16 @@ def test_passes_are_steps_times_batch_over_patches() -> None:
 
 @pytest.mark.parametrize(("batch", "said"), [(4, False), (40, True)])
 def test_a_leg_that_repeats_too_often_is_pointed_out(
-    photos: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: int, said: bool
+    photos: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture, batch: int, said: bool
 ) -> None:
     legs = {
         "a": {**MANIPULATION, "batch_size": 16},
         "b": {**CAMERA, "per_class": {"train": 20}, "batch_size": batch},
     }
     run = train_recipe(hybrid(legs=legs, training={"epochs": 1}), photos, tmp_path, backbone=tiny)
-    err = capsys.readouterr().err
     passes = run.provenance["passes"]["b"]
     assert (passes > 5) == said
-    assert (f"Leg 'b' shows its 40 patches {passes:.1f} times an epoch" in err) == said
+    assert (f"Leg 'b' shows its 40 patches {passes:.1f} times an epoch" in caplog.text) == said
     assert len(run.provenance["notes"]) == said
 
 

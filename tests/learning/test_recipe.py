@@ -53,6 +53,7 @@ def test_a_training_has_the_recipes_seed_or_its_own(tmp_path: Path) -> None:
         ('name = "a"\n[legs]\n', ["legs"]),
         ("[legs.m]\ntask = 'manipulation'\n", ["'name' is missing"]),
         (MINIMAL.replace('"a"', '"../a"'), ["name"]),
+        (MINIMAL.replace('"a"', '"Com1"'), ["'name' is 'Com1'", "device on Windows; choose"]),
         (MINIMAL + "editing = []\n", ["editing", "both"]),
         ("name = \n", ["not TOML"]),
         ("version = 2\n" + MINIMAL, ["version"]),

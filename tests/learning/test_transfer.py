@@ -167,13 +167,14 @@ def test_what_is_stored_is_the_trunks_output_row_by_row(
 
 
 def test_what_was_chosen_is_said(
-    photos: Manifest, source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    photos: Manifest, source: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def said(name: str, gigabytes: float) -> str:
         choice = transfer(name, "dense", trunk_store_gb=gigabytes, epochs=1)
+        caplog.clear()
         train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source)
-        return capsys.readouterr().err
+        return caplog.text
 
     assert "more than trunk_store_gb = 1e-06: the trunk runs every epoch" in said("a", 1e-6)
     full = shutil.disk_usage(tmp_path)._replace(free=10**9)

@@ -66,6 +66,14 @@ def test_broken_exif_says_nothing(data: bytes) -> None:
     assert read_exif(data) == Exif()
 
 
+@pytest.mark.parametrize("offset", [8, 1 << 30])
+def test_one_damaged_entry_costs_no_other(offset: int) -> None:
+    data = b"II*\0\x08\0\0\0\x03\0" + struct.pack("<HHLL", 271, 2, 1 << 24, offset)
+    data += struct.pack("<HHL4s", 272, 2, 3, b"A1\0") + struct.pack("<HHLL", 305, 2, 8, 50)
+    found = read_exif(data + bytes(4) + b"Editor1\0")
+    assert (found.make, found.model, found.software) == ("", "A1", "Editor1")
+
+
 def test_orientation_out_of_range_is_upright() -> None:
     tags = Image.Exif()
     tags[274] = 77

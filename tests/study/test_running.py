@@ -180,7 +180,7 @@ def test_other_photos_than_at_the_first_start(
 
 def test_a_bad_photo_is_named_and_stops_nothing(
     tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     part = plan_study(tiny, own_photos).experiment.split.part
     bad = [p for p in own_photos.photos if part.get(p.id) == "train"][:2]
@@ -191,7 +191,7 @@ def test_a_bad_photo_is_named_and_stops_nothing(
     run_study(tiny, own_photos, out)
     facts = json.loads((out / "study.json").read_text())
     assert [one["path"] for one in facts["photos_left_out"]] == [p.path for p in bad]
-    assert "2 of 40 photos are left out" in capsys.readouterr().err
+    assert "2 of 40 photos are left out" in caplog.text
     run_study(tiny, own_photos, out)  # the same two are missing at the next start: nothing changed
 
 
@@ -226,12 +226,12 @@ def test_a_split_that_leaks_is_refused_unless_told(
 
 
 def test_progress_counts_the_whole_plan(
-    tiny: StudyRecipe, tiny_photos: Manifest, study: Path, capsys: pytest.CaptureFixture[str]
+    tiny: StudyRecipe, tiny_photos: Manifest, study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for path in study.glob("predictions/trees-C-on-B-*"):
         path.unlink()
     run_study(tiny, tiny_photos, study)
-    lines = [x for x in capsys.readouterr().err.splitlines() if " of 22: " in x]
+    lines = [x for x in caplog.messages if " of 22: " in x]
     assert len(lines) == 1
     assert "trees for C on B, seed 1 (about" in lines[0]
 
@@ -346,7 +346,7 @@ def test_the_disk_needed_is_that_of_the_study(tiny: StudyRecipe, tiny_photos: Ma
 
 def test_what_cannot_go_on_begins_anew(
     study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """A checkpoint of another machine: as many threads, another torch."""
     (folder,) = study.glob("runs/B-to-A-fc2-*")
@@ -358,7 +358,7 @@ def test_what_cannot_go_on_begins_anew(
     (checkpoint / "contents.json").write_text('{"version": 1, "files": {}}')
     assert other.is_dir()
     run_study(tiny, tiny_photos, study)
-    assert "B to A at fc2 cannot go on where it was and begins anew" in capsys.readouterr().err
+    assert "B to A at fc2 cannot go on where it was and begins anew" in caplog.text
     assert said(study) == said(done)
 
 

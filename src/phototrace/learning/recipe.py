@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from phototrace.errors import UsageError
 from phototrace.learning.tasks import known_task
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+def _no_device(name: str) -> str:
+    if re.fullmatch(r"con|prn|aux|nul|com\d|lpt\d", name.lower()):
+        raise PydanticCustomError("device", "that names a device on Windows; choose another")
+    return name
+
+
+FolderName = Annotated[Name, AfterValidator(_no_device)]
+"""A name that a folder can have on every system."""
 
 
 class Part(BaseModel):
@@ -190,7 +210,7 @@ class Recipe(Part):
     """All choices of one training. `Recipe.load(path)` reads TOML; `to_toml` writes it back."""
 
     version: Literal[1] = 1
-    name: Name
+    name: FolderName
     seed: int = Field(default=0, ge=0, lt=2**63)
     photos: Photos = Photos()
     split: SplitChoice = SplitChoice()

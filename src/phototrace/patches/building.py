@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -25,6 +24,7 @@ from PIL import Image
 from phototrace.errors import PhotoError, UsageError
 from phototrace.files import (
     sha256_of,
+    sync_data,
     write_contents,
     write_json,
     written_whole,
@@ -159,7 +159,7 @@ def _build_shard(folder: Path, shard: Shard) -> dict[str, object]:
         ThreadPoolExecutor(1) as flusher,
     ):
         _write_all(file, memoryview(header))
-        flushed: Future[None] = flusher.submit(os.fdatasync, file.fileno())
+        flushed: Future[None] = flusher.submit(sync_data, file.fileno())
         for photo, about in enumerate(plan.manifest.photos):
             rows = np.flatnonzero(plan.photo == photo)
             try:
@@ -175,7 +175,7 @@ def _build_shard(folder: Path, shard: Shard) -> dict[str, object]:
             kept.extend((first + rows).tolist())
             # The disk works while the next photo is cut: at the end little is left to wait for.
             if flushed.done():
-                flushed = flusher.submit(os.fdatasync, file.fileno())
+                flushed = flusher.submit(sync_data, file.fileno())
         flushed.result()
         if skipped:  # the header announced more patches than there are
             file.seek(0)

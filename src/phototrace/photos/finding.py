@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phototrace.errors import UsageError
+from phototrace.files import relative_path
 from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
 from phototrace.photos.manifest import Problem
 from phototrace.photos.photo import legible
@@ -48,7 +49,7 @@ def find_photos(folder: Path, leave_out: frozenset[str] = frozenset()) -> Found:
     found = Found()
     for path in _files(folder, found):
         if os.path.abspath(path) not in leave_out:
-            _sort_in(path, os.path.relpath(path, folder).replace(os.sep, "/"), found)
+            _sort_in(path, relative_path(path, os.fspath(folder)), found)
     found.paths.sort()
     found.broken.sort(key=lambda problem: problem.path)
     found.skipped.sort(key=lambda problem: problem.path)
@@ -57,23 +58,26 @@ def find_photos(folder: Path, leave_out: frozenset[str] = frozenset()) -> Found:
 
 def _files(folder: Path, found: Found) -> Iterator[str]:
     """All files; linked folders come last, so that a folder goes by its own name if it has one."""
-    entered: set[tuple[int, int]] = set()
-    folders, links = [os.fspath(folder)], list[str]()
+    entered: set[object] = set()
+    top = os.fspath(folder)
+    folders, links = [top], list[str]()
     while folders or links:
         place = folders.pop() if folders else links.pop(0)
         try:
             status = os.stat(place)
-            if (status.st_dev, status.st_ino) in entered:
+            # Some file systems number no folders when Windows asks.
+            known = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(place)
+            if known in entered:
                 continue
-            entered.add((status.st_dev, status.st_ino))
+            entered.add(known)
             with os.scandir(place) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            found.broken.append(_unreadable(os.path.relpath(place, folder), error))
+            found.broken.append(_unreadable(relative_path(place, top), error))
             continue
         for entry in entries:
             if entry.name.startswith("."):
-                found.skipped.append(_skipped(os.path.relpath(entry.path, folder), "is hidden."))
+                found.skipped.append(_skipped(relative_path(entry.path, top), "is hidden."))
             elif not os.path.isdir(entry.path):  # unlike entry.is_dir(), false for a looping link
                 yield entry.path
             elif entry.is_symlink():

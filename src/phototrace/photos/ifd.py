@@ -1,6 +1,12 @@
 """The few tags of a TIFF directory (EXIF is one) that phototrace needs, read without trust.
 
 A broken or hostile directory gives fewer tags; it never raises and never reads far.
+
+Pillow's own reader (`Image.Exif`, `ImageFileDirectory_v2`) gives the same on sound files. It is not
+used here because one damaged entry costs it the entries that follow, not that one alone; because it
+raises where a header is damaged, and warns through filters that the whole process shares; and
+because it does not tell that a tag is there whose values cannot be read, by which kinds of TIFF are
+refused.
 """
 
 from __future__ import annotations

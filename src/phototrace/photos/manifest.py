@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phototrace.errors import DamagedError, PhotoError, UsageError
-from phototrace.files import hash_of, write_bytes, written_whole
+from phototrace.files import hash_of, relative_path, write_bytes, written_whole
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
@@ -195,7 +195,7 @@ class Manifest:
             return replace(self, root=folder)
         photos = tuple(
             p if os.path.isabs(p.path)
-            else replace(p, path=os.path.relpath(os.path.join(here, p.path), there))
+            else replace(p, path=relative_path(os.path.join(here, p.path), there))
             for p in self.photos
         )  # fmt: skip
         return Manifest(photos, folder)

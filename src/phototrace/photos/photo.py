@@ -129,10 +129,9 @@ def legible(path: Path | str) -> str:
 def _read_bytes(path: Path) -> bytes:
     try:
         _require_plain_file(path, os.stat(path))
-        # A pipe that took the file's place since must not block: hence O_NONBLOCK.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            _require_plain_file(path, os.fstat(handle))
+        # A pipe may have taken the file's place since.
+        with open(path, "rb", opener=_open_at_once) as file:
+            _require_plain_file(path, os.fstat(file.fileno()))
             data = file.read(BYTE_LIMIT + 1)
     except FileNotFoundError:
         raise PhotoError(f"{legible(path)} is not there. Check the path.") from None
@@ -144,6 +143,11 @@ def _read_bytes(path: Path) -> bytes:
     if len(data) > BYTE_LIMIT:
         raise PhotoError(f"{legible(path)} is larger than 1 GiB: no camera's photo. Leave it out.")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe, which Windows does not do anyway."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _require_plain_file(path: Path, status: os.stat_result) -> None:

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from phototrace.learning.recipe import (
+    FolderName,
     LegChoice,
-    Name,
     NetworkChoice,
     Part,
     Photos,
@@ -83,7 +83,7 @@ class StudyRecipe(Part):
     """
 
     version: Literal[1] = 1
-    name: Name
+    name: FolderName
     illustration: bool = False
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     note: str = ""
