@@ -170,7 +170,7 @@ def test_no_wide_interval_stands_without_its_meaning(made_up: MakeUp) -> None:
 
 
 def test_narrow_intervals_need_no_words(made_up: MakeUp) -> None:
-    run = section(made_up(60, devices=4, scenes=4, skill=3.0))
+    run = section(made_up(160, devices=4, scenes=4, skill=3.0))
     page = "".join(Page(render_report([run])).texts)
     assert wide(run.evaluation.accuracy) == ""
     assert headline(run.evaluation).endswith("4 scenes).")

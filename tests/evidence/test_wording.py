@@ -49,8 +49,8 @@ def test_counted_has_a_plural() -> None:
          "Tested on 1 device only: so few cannot rule out that in other devices 0.6 or 99.9 % are "
          "right."),
         (0.95, 0.3, 0.999, 3,
-         "Tested on 3 devices only: so few cannot rule out that in other devices 30.0 or 99.9 % are "
-         "right."),
+         "Tested on 3 devices only: so few cannot rule out that in other devices 30.0 or 99.9 % "
+         "are right."),
         (0.98, 0.89, 0.99, 21, ""),
     ],
 )  # fmt: skip
@@ -62,8 +62,8 @@ def test_a_wide_interval_of_rare_errors_is_put_in_words(
 
 def test_a_wide_interval_is_put_in_words_where_clusters_are_few() -> None:
     method = "bootstrap over devices"
-    few, enough = (quoted(0.9, 0.6, 0.97, count, method) for count in (9, 10))
-    assert wide(few).startswith("Tested on 9 devices only")
+    few, enough = (quoted(0.9, 0.6, 0.97, count, method) for count in (19, 20))
+    assert wide(few).startswith("Tested on 19 devices only")
     # That clusters differ is all that a bootstrap interval over many says: it needs no excuse.
     assert wide(enough) == ""
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDE = 0.1
 """An end of an interval that is further than this from the value is not left without a word."""
+SEVERAL = 20
+"""With fewer clusters than this, a wide interval is put down to their number."""
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -56,7 +58,7 @@ def wide(figure: Figure) -> str:
     interval, value = figure.interval, figure.value
     exact = "exact" in interval.method
     below, above = value - interval.low > WIDE, interval.high - value > WIDE
-    if not (below or above) or (interval.reliable and not exact):
+    if not (below or above) or (interval.clusters >= SEVERAL and not exact):
         return ""
     clusters = counted(interval.clusters, interval.by)
     wrong = f"up to {percent(1 - interval.low)} % are wrong"
