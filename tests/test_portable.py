@@ -41,12 +41,14 @@ for name in modules:
     import_module(name)
 from phototrace import PatchStore, build_store, index, make_split
 from phototrace.files import locked
-from phototrace.patches.manipulations import MANIPULATIONS
-from phototrace.patches.plan import MANIPULATION, PatchSettings, plan_patches
+from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
+from phototrace.patches.plan import PatchSettings, plan_patches
 
 folder, out = map(Path, sys.argv[1:])
 manifest = index(folder, out=out / "m.csv").manifest
-settings = PatchSettings(tuple(MANIPULATIONS), MANIPULATION, 64, editing=("block",))
+settings = PatchSettings(
+    tuple(MANIPULATIONS), "manipulation", 64, edits=NamedEdits(MANIPULATIONS)
+)
 plan = plan_patches(manifest, make_split(manifest, "photo", 1), settings)
 build_store(plan, out / "store").verify()
 vars(os).update(gone)  # filelock goes by the system's name, and expects a Linux with these

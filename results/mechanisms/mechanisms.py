@@ -23,9 +23,11 @@ import numpy as np
 
 from phototrace.evidence.comparison import compare
 from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.formatting import wide
 from phototrace.evidence.inference import detect_photos, predict_photos
 from phototrace.evidence.markdown import (
     fill_page,
+    meanings,
     percent_and_interval,
     points_and_interval,
     table,
@@ -138,11 +140,17 @@ def tables(setting: str) -> dict[str, str]:
     made = {}
     for leg, entries in json.loads((folder / INDEX).read_text(encoding="utf-8")).items():
         found = [Predictions.load(folder / entry["file"]) for entry in entries]
-        rows = []
+        rows, figures = [], []
         for entry, one in zip(entries, found, strict=True):
             evaluation = evaluate(one)
             unseen = [s for s in evaluation.strata if s.value == "never seen"]
             devices = [s.accuracy for s in unseen if s.what == "device"]
+            figures.append((entry["way"], evaluation.balanced_accuracy))
+            figures += [
+                (f"{entry['way']}, devices never seen", figure)
+                for figure in devices
+                if wide(figure) != wide(evaluation.balanced_accuracy)
+            ]
             rows.append((
                 entry["way"],
                 percent_and_interval(evaluation.balanced_accuracy),
@@ -154,7 +162,7 @@ def tables(setting: str) -> dict[str, str]:
             "", "right, % (95 % interval)", "on devices never seen, %",
             "less single task, points", "minutes",
         )  # fmt: skip
-        made[f"{setting} {leg}"] = table(head, rows)
+        made[f"{setting} {leg}"] = table(head, rows) + meanings(figures)
     return made
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from phototrace.evidence.evaluation import Evaluation, evaluate
-from phototrace.evidence.markdown import FIGURE_HEAD, figure_row, fill_page, table
+from phototrace.evidence.markdown import FIGURE_HEAD, figure_table, fill_page
 from phototrace.evidence.predictions import Predictions
 
 HERE = Path(__file__).parent
@@ -22,25 +22,25 @@ HEAD = ("", "patches right, %", *FIGURE_HEAD)
 
 def summary(result: Evaluation) -> str:
     """Accuracy over all, balanced, and by stratum."""
-    rows = [
-        figure_row("all patches", result.accuracy),
-        figure_row("balanced over classes", result.balanced_accuracy),
-        figure_row("photo decisions", result.photo_accuracy),
+    figures = [
+        ("all patches", result.accuracy),
+        ("balanced over classes", result.balanced_accuracy),
+        ("photo decisions", result.photo_accuracy),
     ]
-    rows += [figure_row(f"{s.what}: {s.value}", s.accuracy) for s in result.strata]
-    return table(HEAD, rows)
+    figures += [(f"{s.what}: {s.value}", s.accuracy) for s in result.strata]
+    return figure_table(HEAD, figures)
 
 
 def by_class(result: Evaluation) -> str:
     """Share of each class that was found."""
-    rows = [figure_row(c.name, c.recall) for c in result.by_class if c.recall is not None]
-    return table(("class", *HEAD[1:]), rows)
+    figures = [(c.name, c.recall) for c in result.by_class if c.recall is not None]
+    return figure_table(("class", *HEAD[1:]), figures)
 
 
 def by_unseen_device(result: Evaluation) -> str:
     """Accuracy on each device that training never saw."""
-    rows = [figure_row(d.name, d.accuracy) for d in result.by_device if not d.seen]
-    return table(("device", *HEAD[1:]), rows)
+    figures = [(d.name, d.accuracy) for d in result.by_device if not d.seen]
+    return figure_table(("device", *HEAD[1:]), figures)
 
 
 def tables() -> dict[str, str]:

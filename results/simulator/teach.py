@@ -24,6 +24,7 @@ from phototrace.evidence.inference import predict_photos
 from phototrace.evidence.markdown import (
     FIGURE_HEAD,
     figure_row,
+    figure_table,
     fill_page,
     percent_and_interval,
     points_and_interval,
@@ -71,9 +72,9 @@ def real_tables() -> dict[str, str]:
     """The tables of `real`, from the stored predictions."""
     predictions = Predictions.load(STORED)
     result = evaluate(predictions)
-    rows = [figure_row("all patches", result.accuracy)]
-    rows += [figure_row(f"{s.what}: {s.value}", s.accuracy) for s in result.strata[:2]]
-    rows += [figure_row(c.name, c.recall) for c in result.by_class if c.recall]
+    figures = [("all patches", result.accuracy)]
+    figures += [(f"{s.what}: {s.value}", s.accuracy) for s in result.strata[:2]]
+    figures += [(c.name, c.recall) for c in result.by_class if c.recall]
     beside = compare(predictions, Predictions.load(REAL_TRAINED))
     pair = table(
         ("patches that both were tested on", "taught by simulated photos, %",
@@ -81,7 +82,7 @@ def real_tables() -> dict[str, str]:
         [(str(beside.matched), f"{100 * beside.accuracy_a:.1f}",
           f"{100 * beside.accuracy_b:.1f}", points_and_interval(beside))],
     )  # fmt: skip
-    return {"real": table(("", "right, %", *FIGURE_HEAD), rows), "real beside": pair}
+    return {"real": figure_table(("", "right, %", *FIGURE_HEAD), figures), "real beside": pair}
 
 
 def short_recipe(leave_out: tuple[str, ...]) -> Recipe:

@@ -9,6 +9,7 @@ import torch
 from phototrace.errors import UsageError
 from phototrace.evidence.assessing import Assessment, assess
 from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.formatting import wide
 from phototrace.evidence.inference import detect_photos, predict_photos
 from phototrace.evidence.predictions import Predictions
 from phototrace.learning.detector import Detector
@@ -99,6 +100,15 @@ def test_runs_with_the_same_weights_do_not_differ(assessed: Assessment) -> None:
     assert comparison.difference.value == 0
     assert not comparison.excludes_zero
     assert "cannot be told apart" in assessed.sentences()[-2]
+
+
+def test_wide_intervals_are_put_in_words(assessed: Assessment) -> None:
+    said = assessed.sentences()
+    lines = [wide(stratum.accuracy) for e in assessed.evaluations for stratum in e.strata]
+    assert any(lines)
+    for line in filter(None, lines):
+        assert any(text.endswith(f" photos). {line}") for text in said)
+    assert not any(text.endswith(" photos). ") for text in said)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
-from phototrace.evidence.formatting import percent, points, shown
-from phototrace.evidence.intervals import counted
+from phototrace.evidence.formatting import percent, points, shown, wide
+from phototrace.evidence.intervals import Figure, Interval, counted
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,47 @@ def test_shown_drops_what_would_mislead_and_is_not_endless() -> None:
 
 def test_counted_has_a_plural() -> None:
     assert (counted(1, "photo"), counted(1200, "photo")) == ("1 photo", "1,200 photos")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "clusters", "said"),
+    [
+        (1.0, 0.67, 1.0, 21,
+         "Nothing was wrong in 21 devices, but so few cannot rule out that in other devices up to "
+         "33.0 % are wrong."),
+        (0.997, 0.67, 1.0, 21,
+         "Errors were met in too few of 21 devices to tell how common they are: so few cannot rule "
+         "out that in other devices up to 33.0 % are wrong."),
+        (0.0, 0.0, 0.13, 36,
+         "Nothing was right in 36 devices, but so few cannot rule out that in other devices up to "
+         "13.0 % are right."),
+        (0.02, 0.001, 0.13, 36,
+         "Right answers were met in too few of 36 devices to tell how common they are: so few "
+         "cannot rule out that in other devices up to 13.0 % are right."),
+        (0.75, 0.006, 0.999, 1,
+         "Tested on 1 device only: so few cannot rule out that in other devices 0.6 or 99.9 % are "
+         "right."),
+        (0.95, 0.3, 0.999, 3,
+         "Tested on 3 devices only: so few cannot rule out that in other devices 30.0 or 99.9 % "
+         "are right."),
+        (0.98, 0.89, 0.99, 21, ""),
+    ],
+)  # fmt: skip
+def test_a_wide_interval_of_rare_errors_is_put_in_words(
+    value: float, low: float, high: float, clusters: int, said: str
+) -> None:
+    assert wide(quoted(value, low, high, clusters, "exact, devices as trials")) == said
+
+
+def test_a_wide_interval_is_put_in_words_where_clusters_are_few() -> None:
+    method = "bootstrap over devices"
+    few, enough = (quoted(0.9, 0.6, 0.97, count, method) for count in (19, 20))
+    assert wide(few).startswith("Tested on 19 devices only")
+    # That clusters differ is all that a bootstrap interval over many says: it needs no excuse.
+    assert wide(enough) == ""
+
+
+def quoted(value: float, low: float, high: float, clusters: int, method: str) -> Figure:
+    """A figure with one interval."""
+    interval = Interval("device", clusters, low, high, method, "")
+    return Figure(value, 900, 100, clusters, 1, (interval,))

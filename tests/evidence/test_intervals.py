@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import expit, logit
+from scipy.stats import binomtest, t
 
 from phototrace.evidence.intervals import Interval, interval_of_mean, mean_of
 
@@ -42,20 +43,58 @@ def test_mean_of_groups_counts_each_alike() -> None:
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_the_bootstrap_is_what_drawing_whole_clusters_gives(balanced: bool) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_bootstrap_is_what_drawing_whole_clusters_gives(balanced: bool, signed: bool) -> None:
     values, groups, clusters = uneven()
+    values = values - 0.5 if signed else values
     groups = groups if balanced else one_group(values)
-    count = 15
-    drawn = np.random.default_rng(0).integers(0, count, (300, count))
+    weight = 1 / np.bincount(groups)[groups]
+    drawn = np.random.default_rng(0).integers(0, 15, (300, 15))
     means = []
     for draw in drawn:
         rows = np.concatenate([np.flatnonzero(clusters == cluster) for cluster in draw])
-        means.append(mean_of(values[rows], groups[rows]))
-    # Hesterberg's tail for 15 clusters: Phi(sqrt(15/14) * t(14, 0.025)).
-    tail = 0.013209
-    found = over(values, clusters, groups)
+        means.append(np.average(values[rows], weights=weight[rows]))
+    value = mean_of(values, groups)
+    assert np.average(values, weights=weight) == pytest.approx(value)
+    sizes = np.bincount(clusters, weight)
+    apart = np.bincount(clusters, weight * (values - value)) ** 2
+    n = sizes.sum() ** 2 / np.sum(sizes**2)
+    freedom = min(2 * apart.sum() ** 2 / np.sum(apart**2), n - 1)
+    reach = t.ppf(0.975, freedom) * np.std(means) * np.sqrt(n / (n - 1))
+    ends = np.array([value - reach, value + reach])
+    if not signed:
+        slope = value * (1 - value)
+        ends = expit(logit(value) + np.array([-reach, reach]) / slope)
+    found = over(values, clusters, groups, signed=signed)
     assert found.method == "bootstrap over photos"
-    assert [found.low, found.high] == pytest.approx(np.quantile(means, [tail, 1 - tail]), abs=1e-4)
+    assert [found.low, found.high] == pytest.approx(ends, abs=1e-9)
+
+
+def test_where_few_clusters_fail_the_interval_is_wider_than_where_all_do() -> None:
+    clusters = np.repeat(np.arange(30), 30)
+    inside = np.tile(np.arange(30), 30)
+    spread = (inside >= 3 + 3 * (clusters % 2)).astype(np.float64)
+    few = np.where(clusters < 3, inside >= 25, inside >= 2).astype(np.float64)
+    assert few.mean() == pytest.approx(spread.mean(), abs=0.01)
+    wide, narrow = over(few, clusters), over(spread, clusters)
+    assert wide.method == narrow.method == "bootstrap over photos"
+    # Three clusters make the spread: Student's factor is that of six degrees of freedom, not 29.
+    error = np.std([few[clusters == one].mean() for one in range(30)]) / np.sqrt(29)
+    factor = (logit(few.mean()) - logit(wide.low)) * few.mean() * (1 - few.mean()) / error
+    assert factor == pytest.approx(t.ppf(0.975, 6.3), rel=0.08)
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_interval_reaches_further_than_the_exact_one(signed: bool) -> None:
+    """One cluster outweighs all others: what their spread says is next to nothing."""
+    clusters = np.repeat(np.arange(9), [400, 2, 2, 2, 2, 2, 2, 2, 2])
+    values = np.tile([0.0, 1.0], 208)
+    values[:40] = 0
+    found = over(values, clusters, signed=signed)
+    assert found.method == "exact, photos as trials"
+    assert (0 if not signed else -1) < found.low < 0.1
+    assert 0.9 < found.high <= 1
 
 
 @pytest.mark.parametrize("n", [1, 2, 12, 152])
@@ -149,6 +188,18 @@ def test_clustered_intervals_hold_the_truth_and_naive_ones_do_not() -> None:
     # Over 250 runs a coverage has a standard error of 1.4 points.
     assert 0.90 <= coverage(0.8, like_patches_of_photos) <= 0.99
     assert coverage(0.8, like_patches_of_photos, clustered=False) < 0.75
+
+
+def few_and_unequal(rng: np.random.Generator) -> tuple[Numbers, Codes]:
+    """Twelve devices of 12 to 240 patches that differ in difficulty; 80 % right on average."""
+    clusters = np.repeat(np.arange(12), rng.choice([12, 28, 66, 155, 240], 12))
+    chance = rng.beta(3.2, 0.8, 12)[clusters]
+    return (rng.random(len(clusters)) < chance).astype(np.float64), clusters
+
+
+def test_few_clusters_of_unequal_size_are_covered() -> None:
+    """Without the widening, 1.96 standard errors hold the truth in 85 % of cases."""
+    assert 0.92 <= coverage(0.8, few_and_unequal) <= 0.98
 
 
 def test_rare_failures_are_covered_too() -> None:

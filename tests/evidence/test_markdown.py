@@ -7,9 +7,11 @@ import pytest
 
 from phototrace.evidence.comparison import compare
 from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.formatting import wide
 from phototrace.evidence.markdown import (
     FIGURE_HEAD,
     figure_row,
+    figure_table,
     fill_page,
     filled,
     percent_and_interval,
@@ -46,6 +48,15 @@ def test_a_figure_stands_with_its_interval_and_its_numbers(made_up: MakeUp) -> N
     text = percent_and_interval(figure)
     assert float(text.split()[0]) == pytest.approx(100 * figure.value, abs=0.05)
     assert float(text.split("(")[1].split()[0]) == pytest.approx(100 * figure.interval.low, abs=0.1)
+
+
+def test_below_a_table_stands_what_its_wide_intervals_mean(made_up: MakeUp) -> None:
+    few, many = (evaluate(made_up(count, devices=3)).accuracy for count in (3, 60))
+    head = ("", "right, %", *FIGURE_HEAD)
+    rows = table(head, [figure_row("few", few), figure_row("many", many)])
+    assert wide(many) == ""
+    assert figure_table(head, [("few", few), ("many", many)]) == f"{rows}\n\n- few: {wide(few)}"
+    assert figure_table(head, [("many", many)]) == table(head, [figure_row("many", many)])
 
 
 def test_a_difference_stands_with_its_sign(made_up: MakeUp) -> None:

@@ -12,6 +12,7 @@ import pytest
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import compare
 from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.formatting import headline, wide
 from phototrace.evidence.predictions import Predictions
 from phototrace.evidence.report import Evaluated, NextStep, render_report, write_report
 
@@ -145,6 +146,36 @@ def test_a_run_without_errors_seen_devices_or_many_photos_is_reported(made_up: M
     assert "never named" in page
     assert "Only 1 photo: too few" in page
     assert "How it was trained" not in page
+
+
+def test_no_wide_interval_stands_without_its_meaning(made_up: MakeUp) -> None:
+    """All is right on few photos: every figure's interval is wide and says why."""
+    run = section(made_up(12, devices=11, scenes=11, skill=60))
+    page = " ".join("".join(Page(render_report([run])).texts).split())
+    answer = page[page.index("named correctly") : page.index("What was kept apart")]
+    result = run.evaluation
+    assert headline(result).endswith(wide(result.accuracy))
+    assert result.accuracy.interval.clusters == 11
+    # The figure itself, decisions on photos, and patches of scenes and devices never seen.
+    assert answer.count("Nothing was wrong in 11 devices, but so few cannot rule out") == 2
+    assert answer.count("cannot rule out") == 4
+    assert f"patches, each class counting alike: {wide(result.balanced_accuracy)}" in page
+    for stratum in result.strata:
+        assert f"{stratum.what}: {stratum.value}: {wide(stratum.accuracy)}" in page
+    for row in result.by_class:
+        assert row.recall is not None
+        assert f"{row.name}: {wide(row.recall)}" in page
+    assert "Where a device has fewer than ten, its interval is wide" in page
+    assert "Where a scene has fewer than ten, its interval is wide" in page
+
+
+def test_narrow_intervals_need_no_words(made_up: MakeUp) -> None:
+    run = section(made_up(160, devices=4, scenes=4, skill=3.0))
+    page = "".join(Page(render_report([run])).texts)
+    assert wide(run.evaluation.accuracy) == ""
+    assert headline(run.evaluation).endswith("4 scenes).")
+    assert "cannot rule out" not in page
+    assert "its interval is wide" not in page
 
 
 def test_comparisons_have_their_sections(made_up: MakeUp) -> None:

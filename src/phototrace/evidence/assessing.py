@@ -15,7 +15,7 @@ from typing import Any
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import Comparison, compare
 from phototrace.evidence.evaluation import Evaluation, evaluate
-from phototrace.evidence.formatting import headline, kept_apart, saved_anew, verdict
+from phototrace.evidence.formatting import headline, kept_apart, saved_anew, verdict, wide
 from phototrace.evidence.inference import Tested, predict_photos, title
 from phototrace.evidence.report import Evaluated, NextStep, write_report
 from phototrace.files import write_json
@@ -68,6 +68,7 @@ class Assessment:
                 lines.append(
                     f"  {stratum.what} {stratum.value}: {figure.value:.1%} "
                     f"({figure.low:.1%} to {figure.high:.1%}, {figure.photos} photos)"
+                    f"{'. ' if wide(figure) else ''}{wide(figure)}"
                 )
             left_out = [f"{count} {reason}" for reason, count in tested.left_out.items()]
             lines.extend([f"  left out: {', '.join(left_out)} photos"] if left_out else [])

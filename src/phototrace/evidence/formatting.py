@@ -6,12 +6,16 @@ import unicodedata
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from phototrace.evidence.intervals import Figure, counted
+from phototrace.evidence.intervals import RARE, Figure, counted
 
 if TYPE_CHECKING:
     from phototrace.evidence.comparison import Comparison
     from phototrace.evidence.evaluation import Evaluation
 
+WIDE = 0.1
+"""An end of an interval that is further than this from the value is not left without a word."""
+SEVERAL = 20
+"""With fewer clusters than this, a wide interval is put down to their number."""
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -43,6 +47,32 @@ def span(figure: Figure) -> str:
         f"95 % interval{kind} {percent(interval.low)} to {percent(interval.high)}"
         f" over {counted(interval.clusters, interval.by)}"
     )
+
+
+def wide(figure: Figure) -> str:
+    """What the interval of a share means where few clusters or rare errors make it wide, else "".
+
+    "99.7 % (67.0 to 100)" looks like a doubt about 99.7 %. It is that 21 scenes cannot show how
+    often others fail.
+    """
+    interval, value = figure.interval, figure.value
+    exact = "exact" in interval.method
+    below, above = value - interval.low > WIDE, interval.high - value > WIDE
+    if not (below or above) or (interval.clusters >= SEVERAL and not exact):
+        return ""
+    clusters = counted(interval.clusters, interval.by)
+    wrong = f"up to {percent(1 - interval.low)} % are wrong"
+    right = f"up to {percent(interval.high)} % are right"
+    others = f"so few cannot rule out that in other {interval.by}s"
+    if value == 1:
+        return f"Nothing was wrong in {clusters}, but {others} {wrong}."
+    if value == 0:
+        return f"Nothing was right in {clusters}, but {others} {right}."
+    if interval.clusters < RARE or (below and above) or not exact:
+        low, high = percent(interval.low), percent(interval.high)
+        return f"Tested on {clusters} only: {others} {low} or {high} % are right."
+    met = f"were met in too few of {clusters} to tell how common they are:"
+    return f"Errors {met} {others} {wrong}." if below else f"Right answers {met} {others} {right}."
 
 
 def saved_anew(quality: int) -> str:
@@ -79,12 +109,13 @@ def kept_apart(by: str, test_devices: int = 0) -> str:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The result in one sentence, with its interval and what it was tested on."""
+    """The result in a sentence or two, with its interval and what it was tested on."""
     figure = evaluation.accuracy
-    return (
+    said = (
         f"{percent(figure.value)} % of patches were named correctly"
         f" ({span(figure)}; {test_set(figure)})."
     )
+    return f"{said} {wide(figure)}".rstrip()
 
 
 def verdict(comparison: Comparison) -> str:

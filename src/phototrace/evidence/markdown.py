@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from phototrace.evidence.comparison import Comparison
-from phototrace.evidence.formatting import percent, points
+from phototrace.evidence.formatting import percent, points, wide
 from phototrace.evidence.intervals import Figure
 from phototrace.files import write_text
 
@@ -31,6 +31,17 @@ def figure_row(what: str, figure: Figure) -> Row:
         f"{interval.clusters} {interval.by}s", str(figure.patches), str(figure.photos),
         str(figure.devices), str(figure.scenes),
     )  # fmt: skip
+
+
+def figure_table(head: Row, figures: Sequence[tuple[str, Figure]]) -> str:
+    """Figures by name, one a row, and below what their wide intervals mean."""
+    return table(head, (figure_row(*one) for one in figures)) + meanings(figures)
+
+
+def meanings(figures: Iterable[tuple[str, Figure]]) -> str:
+    """A list to stand below a table: what the wide intervals among these mean; "" if none is."""
+    found = "\n".join(f"- {name}: {wide(figure)}" for name, figure in figures if wide(figure))
+    return f"\n\n{found}" if found else ""
 
 
 def percent_and_interval(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from phototrace.evidence.formatting import (
     span,
     test_set,
     verdict,
+    wide,
 )
 from phototrace.evidence.intervals import FEW_CLUSTERS, Figure, counted
 from phototrace.files import write_text
@@ -112,6 +113,7 @@ def environment(*packages: str) -> Environment:
         "points": points,
         "shown": shown,
         "span": span,
+        "wide": wide,
         "test_set": test_set,
         "headline": headline,
         "verdict": verdict,
@@ -149,7 +151,19 @@ def _section(number: int, run: Evaluated) -> dict[str, object]:
         "scenes": scenes if len(scenes) > 1 else [],
         "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
         "figures": _figures(run),
+        "meanings": {
+            "balanced": _meanings(
+                [("patches, each class counting alike", result.balanced_accuracy)]
+            ),
+            "conditions": _meanings((f"{s.what}: {s.value}", s.accuracy) for s in result.strata),
+            "classes": _meanings((c.name, c.recall) for c in result.by_class if c.recall),
+        },
     }
+
+
+def _meanings(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
+    """What is to be said of a table's wide intervals, by the names of their rows."""
+    return [(name, wide(figure)) for name, figure in figures if wide(figure)]
 
 
 def _figures(run: Evaluated) -> dict[str, Markup]:
