@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from phototrace.errors import PhototraceError
     from phototrace.evidence.assessing import assess
     from phototrace.learning.detector import Detector
     from phototrace.learning.features import FeatureExtractor
+    from phototrace.learning.model import Model
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
     from phototrace.learning.training import train_recipe
     from phototrace.patches.building import build_store
+    from phototrace.patches.plan import PatchSettings, plan_patches
     from phototrace.patches.store import PatchStore
     from phototrace.photos.indexing import index
     from phototrace.photos.manifest import Manifest
@@ -28,16 +32,19 @@ _PLACES = {
     "Detector": "learning.detector",
     "FeatureExtractor": "learning.features",
     "Manifest": "photos.manifest",
+    "Model": "learning.model",
+    "PatchSettings": "patches.plan",
     "PatchStore": "patches.store",
     "PhototraceError": "errors",
     "Recipe": "learning.recipe",
     "Run": "learning.run",
+    "StudyRecipe": "study.recipe",
     "assess": "evidence.assessing",
     "build_store": "patches.building",
     "index": "photos.indexing",
-    "StudyRecipe": "study.recipe",
     "make_split": "photos.splits",
     "on_stderr": "progress",
+    "plan_patches": "patches.plan",
     "read_photo": "photos.photo",
     "reproduce": "study.reproducing",
     "simulate": "simulation.collection",
@@ -48,16 +55,20 @@ __all__ = [
     "Detector",
     "FeatureExtractor",
     "Manifest",
+    "Model",
+    "PatchSettings",
     "PatchStore",
     "PhototraceError",
     "Recipe",
     "Run",
     "StudyRecipe",
+    "__version__",
     "assess",
     "build_store",
     "index",
     "make_split",
     "on_stderr",
+    "plan_patches",
     "read_photo",
     "reproduce",
     "simulate",
@@ -67,6 +78,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: torch takes seconds, help must not."""
+    if name == "__version__":
+        return version("phototrace")
     if name not in _PLACES:
         raise AttributeError(f"phototrace has no {name!r}")
     return getattr(import_module(f"phototrace.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

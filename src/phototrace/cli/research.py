@@ -1,39 +1,22 @@
-"""The command line: parse, call, print. Results go to stdout, progress and errors to stderr.
+"""Photos, training and the paper's study: index, audit, train, evaluate, reproduce, demo.
 
-Exit status: 0 done; 1 a photo or run could not be handled (the rest still is); 2 wrong usage.
-Nothing heavy is imported before a command runs, so that help answers at once.
+Commands parse, call and print; what they do is in the package. Nothing heavy is imported before a
+command runs, so that help answers at once.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from phototrace.errors import PhototraceError, UsageError
-from phototrace.progress import on_stderr
+from phototrace.cli.app import Json, app, list_items, show
+from phototrace.errors import UsageError
 
-app = typer.Typer(
-    name="phototrace",
-    help="Which camera model took a photo, and what was done to it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-LISTED = 20
-"""How many photos a list on stderr names before it counts the rest."""
-INTERRUPTED = 130
 _DEFECTS = {
     "missing": "things are missing from a whole copy of the collection",
     "misnamed": "are misnamed",
@@ -41,41 +24,6 @@ _DEFECTS = {
     "surplus": "devices have more photos than in a whole copy",
     "index": "rows of the collection's index are wrong",
 }
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
-
-def main() -> None:
-    """Run the command line; a user's mistake ends in a sentence, not in a traceback."""
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    if isinstance(sys.stdout, TextIOWrapper):  # not every console and pipe can show every letter
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with on_stderr():
-            app(args=arguments, prog_name="phototrace")
-    except PhototraceError as error:
-        _fail(error, str(error), error.exit_code, debug)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
-            print("phototrace: Interrupted. What was finished is kept.", file=sys.stderr)
-        raise
-    except OSError as error:
-        _fail(error, _sentence(error), 1, debug)
-
-
-def _fail(error: BaseException, message: str, status: int, debug: bool) -> None:
-    if debug:
-        raise error
-    print(f"phototrace: {message}", file=sys.stderr)
-    sys.exit(status)
-
-
-def _sentence(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"The disk is full{where}. Make room, then give the same command again."
-    return f"{error.strerror or error}{where}."
 
 
 @app.command()
@@ -110,17 +58,17 @@ def index(
         "notes": list(result.notes),
         "table_1": classes,
     }
-    _print(facts, as_json, lambda: "\n".join([
+    show(facts, as_json, lambda: "\n".join([
         f"{facts['photos']} photos of {facts['cameras']} camera models and {facts['devices']} "
         f"devices in {output}.",
         *result.notes,
         table1.sentence(classes),
     ]))  # fmt: skip
-    _list("could not be read", result.broken)
-    _list("are copies of others and left out", result.duplicates)
-    _list("are left out", result.skipped)
+    list_items("could not be read", result.broken)
+    list_items("are copies of others and left out", result.duplicates)
+    list_items("are left out", result.skipped)
     for kind, what in _DEFECTS.items():
-        _list(what, (p for p in result.collection if p.kind == kind))
+        list_items(what, (p for p in result.collection if p.kind == kind))
     raise typer.Exit(1 if result.broken else 0)
 
 
@@ -188,11 +136,11 @@ def audit(
         "broken": [vars(p) for p in problems],
         "leaks": [vars(leak) for leak in leaks],
     }
-    _print(facts, as_json, lambda: (
+    show(facts, as_json, lambda: (
         f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks."
     ))  # fmt: skip
-    _list("are broken or duplicate", problems)
-    _list("leak", leaks)
+    list_items("are broken or duplicate", problems)
+    list_items("leak", leaks)
     raise typer.Exit(1 if problems or leaks else 0)
 
 
@@ -237,11 +185,11 @@ def train(
     }  # fmt: skip
     skipped = [s for each in run.provenance["skipped"].values() for s in each]
     found = [run.tasks[leg].of_row(row) for leg, row in last.items()]
-    _print(facts, as_json, lambda: (
+    show(facts, as_json, lambda: (
         f"{run.folder}: after {rows[-1]['epoch']} epochs, on the validation part: "
         f"{', '.join(found)}. Next: phototrace evaluate {run.folder} MANIFEST"
     ))  # fmt: skip
-    _list("could not be read", skipped)
+    list_items("could not be read", skipped)
     raise typer.Exit(1 if skipped else 0)
 
 
@@ -271,8 +219,8 @@ def evaluate(
     manifest = found.manifest if found else Manifest.load(photos)
     result = assess(opened, manifest, out or folders[0] / "evaluation")
     broken = [*(vars(p) for p in (found.broken if found else ())), *result.unreadable()]
-    _print({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
-    _list("could not be read or tested", broken)
+    show({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
+    list_items("could not be read or tested", broken)
     raise typer.Exit(1 if broken else 0)
 
 
@@ -315,24 +263,24 @@ def reproduce(
     if check:
         wrong = reproducing.check(out, read)
         facts: dict[str, Any] = {"study": str(out), "differences": wrong}
-        _print(facts, as_json, lambda: (
+        show(facts, as_json, lambda: (
             f"{out}: {len(wrong)} places differ from what the stored predictions give."
         ))  # fmt: skip
-        _list("differ", [{"text": text} for text in wrong])
+        list_items("differ", [{"text": text} for text in wrong])
         raise typer.Exit(1 if wrong else 0)
     if plan:
         from phototrace.study.plan_report import plan_dict, plan_text
 
         made, taken = reproducing.plan(read, path.parent, photos, out, seeds)
-        _print(plan_dict(made, taken), as_json, lambda: plan_text(made, taken))
+        show(plan_dict(made, taken), as_json, lambda: plan_text(made, taken))
         return
     result = reproducing.reproduce(
         read, study_photos(read, path.parent, photos, out), out,
         seeds=seeds, allow_leaks=allow_leaks,
     )  # fmt: skip
-    _print(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
+    show(result.to_dict(), as_json, lambda: "\n".join(result.sentences()))
     left_out = result.facts["photos_left_out"]
-    _list("photos are left out", left_out)
+    list_items("photos are left out", left_out)
     raise typer.Exit(1 if left_out else 0)
 
 
@@ -347,21 +295,3 @@ def demo(
     from phototrace.demo import run_demo
 
     run_demo(out, partial(print, flush=True))
-
-
-def _print(facts: dict[str, Any], as_json: bool, sentence: Callable[[], str]) -> None:
-    print(json.dumps(facts, indent=2) if as_json else sentence())
-
-
-def _list(what: str, items: Any) -> None:
-    """Count and name photos on stderr."""
-    items = list(items)
-    if not items:
-        return
-    print(f"{len(items)} {what}:", file=sys.stderr)
-    for item in items[:LISTED]:
-        facts = item if isinstance(item, dict) else vars(item)
-        # Sentences name their file themselves, with what is not named escaped.
-        print(f"  {facts.get('text') or facts.get('reason')}", file=sys.stderr)
-    if len(items) > LISTED:
-        print(f"  and {len(items) - LISTED} more (--json lists all)", file=sys.stderr)
