@@ -85,7 +85,7 @@ def test_probabilities_are_the_networks_own(
     pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
     with torch.inference_mode():
         scores = runs[0].network()(torch.from_numpy(pixels)[None, None].float(), "leg")
-    assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
+    assert np.allclose(scores.softmax(1).numpy()[0], table.chances[5], atol=1e-4)
 
 
 def test_every_figure_can_be_worked_out_again(assessed: Assessment) -> None:
@@ -139,7 +139,7 @@ def test_every_leg_is_tested_and_compared_where_it_answers_the_same(
     pixels = read_pixels(photos.path_of(record))[row : row + 64, column : column + 64]
     with torch.inference_mode():
         scores = network(torch.from_numpy(pixels)[None, None].float(), "which")
-    assert np.allclose(scores.softmax(1).numpy()[0], table.probabilities[5], atol=1e-4)
+    assert np.allclose(scores.softmax(1).numpy()[0], table.chances[5], atol=1e-4)
 
 
 def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
@@ -221,7 +221,7 @@ def test_a_detector_is_tested_on_the_patches_that_test_its_leg(
     record = next(r for r in photos.photos if r.id == table.photo[7])
     row, place = int(table.row[7]), int(table.column[7])
     patch = read_pixels(photos.path_of(record))[row : row + 64, place : place + 64]
-    assert np.allclose(detector.predict_proba(patch[None])[0], table.probabilities[7], atol=1e-3)
+    assert np.allclose(detector.predict_proba(patch[None])[0], table.chances[7], atol=1e-3)
     other = replace(target, split={**target.split, "hash": "other"})
     with pytest.raises(UsageError, match="different splits"):
         detect_photos(detector, other, "leg", photos, tmp_path, "trees")

@@ -8,7 +8,8 @@ import pytest
 from phototrace.errors import UsageError
 from phototrace.evidence.comparison import compare, excludes_zero
 from phototrace.evidence.formatting import verdict
-from phototrace.evidence.predictions import FLAGS, NUMBERS, TEXTS, Predictions
+from phototrace.evidence.patch_table import FLAGS, NUMBERS, TEXTS
+from phototrace.evidence.predictions import Predictions
 
 MakeUp = Callable[..., Predictions]
 
@@ -35,7 +36,7 @@ def test_patches_are_paired_whatever_their_order(made_up: MakeUp) -> None:
 
 def test_pairing_uses_photo_place_editing_and_label(made_up: MakeUp) -> None:
     table = made_up(skill=1.0)
-    both = np.concatenate([table.probabilities, table.probabilities[::-1]])
+    both = np.concatenate([table.chances, table.chances[::-1]])
     table = taken(table, np.tile(np.arange(len(table)), 2))
     editing = np.repeat(["block", "region"], len(table) // 2)
     table = replace(table, editing=editing, probabilities=both)
@@ -83,7 +84,7 @@ def test_pairing_is_sharper_than_two_separate_intervals(made_up: MakeUp) -> None
 
 def test_few_photos_that_differ_prove_nothing(made_up: MakeUp) -> None:
     a = made_up(60, devices=20, scenes=20, skill=60, run="a")
-    chances = np.array(a.probabilities)
+    chances = np.array(a.chances)
     lost = np.isin(a.photo, [f"{number:016x}" for number in range(5)])
     chances[lost] = np.roll(np.eye(6, dtype=np.float32)[a.label[lost]], 1, axis=1)
     found = compare(a, replace(a, probabilities=chances, run="b"))
