@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.inference import detect_photos, predict_photos
 from phototrace.evidence.markdown import (
     fill_page,
@@ -138,13 +138,11 @@ def tables(setting: str) -> dict[str, str]:
         found = [Predictions.load(folder / entry["file"]) for entry in entries]
         rows = []
         for entry, one in zip(entries, found, strict=True):
-            evaluation = evaluate(one)
-            unseen = [s for s in evaluation.strata if s.value == "never seen"]
-            devices = [s.accuracy for s in unseen if s.what == "device"]
+            trials, unseen = patch_trials(one), ~one.seen_device
             rows.append((
                 entry["way"],
-                percent_and_interval(evaluation.balanced_accuracy),
-                percent_and_interval(devices[0]) if devices else "",
+                percent_and_interval(trials.figure(balanced=True)),
+                percent_and_interval(trials.figure(unseen)) if unseen.any() else "",
                 points_and_interval(compare(one, found[0])) if one is not found[0] else "",
                 f"{entry['minutes']:.1f}",
             ))  # fmt: skip
@@ -169,13 +167,13 @@ def main() -> None:
     folder = HERE / base.name
     index: dict[str, list[dict[str, object]]] = {leg: [] for leg in base.legs}
     for one in results(base, manifest, asked.out):
-        accuracy = percent_and_interval(evaluate(one.predictions).balanced_accuracy)
+        accuracy = percent_and_interval(patch_trials(one.predictions).figure(balanced=True))
         print(f"{one.leg}: {one.way}: {accuracy}", flush=True)
         file = f"{one.leg}-{one.way.replace(', ', '-').replace(' ', '-')}.parquet"
         minutes = round(one.seconds / 60, 2)
         index[one.leg].append({"way": one.way, "minutes": minutes, "file": file})
         if asked.write:
-            one.predictions.save(folder / file)
+            one.predictions.compact().save(folder / file)
     if asked.write:
         write_json(folder / INDEX, index)
         fill_page(PAGE, tables(base.name))

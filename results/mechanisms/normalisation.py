@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.inference import predict_photos
 from phototrace.evidence.markdown import (
     fill_page,
@@ -78,8 +78,8 @@ def tables(setting: str) -> dict[str, str]:
     rows = [
         (
             leg,
-            percent_and_interval(evaluate(averaged).balanced_accuracy),
-            percent_and_interval(evaluate(own).balanced_accuracy),
+            percent_and_interval(patch_trials(averaged).figure(balanced=True)),
+            percent_and_interval(patch_trials(own).figure(balanced=True)),
             points_and_interval(compare(own, averaged)),
         )
         for leg, (averaged, own) in stored(setting).items()
@@ -116,7 +116,7 @@ def main() -> None:
         own = replace(averaged, run=f"{averaged.run}, own statistics", probabilities=probabilities)
         print(f"{leg}: {points_and_interval(compare(own, averaged))} points", flush=True)
         if asked.write:
-            own.save(HERE / base.name / f"{leg}{OWN}")
+            own.compact().save(HERE / base.name / f"{leg}{OWN}")
     if asked.write:
         fill_page(PAGE, tables(base.name))
 

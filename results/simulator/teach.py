@@ -18,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import conditions, evaluate, patch_trials
 from phototrace.evidence.inference import predict_photos
 from phototrace.evidence.markdown import (
     FIGURE_HEAD,
@@ -61,17 +63,25 @@ def taught(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
 def real(photos: Manifest, out: Path) -> dict[str, str]:
     """Simulated photos alone teach, real ones test; beside it the network that real ones taught."""
     predictions = taught(Recipe.load(HERE / "manipulation.toml"), photos, out)
-    predictions.save(STORED)
+    predictions.compact().save(STORED)
     return real_tables()
 
 
 def real_tables() -> dict[str, str]:
     """The tables of `real`, from the stored predictions."""
     predictions = Predictions.load(STORED)
-    result = evaluate(predictions)
-    rows = [figure_row("all patches", result.accuracy)]
-    rows += [figure_row(f"{s.what}: {s.value}", s.accuracy) for s in result.strata[:2]]
-    rows += [figure_row(c.name, c.recall) for c in result.by_class if c.recall]
+    trials = patch_trials(predictions)
+    rows = [figure_row("all patches", trials.figure())]
+    rows += [
+        figure_row(f"{what}: {value}", trials.figure(chosen))
+        for what, value, chosen in conditions(predictions)
+        if what == "editing"
+    ]
+    rows += [
+        figure_row(name, trials.figure(predictions.label == index))
+        for index, name in enumerate(predictions.classes)
+        if np.any(predictions.label == index)
+    ]
     beside = compare(predictions, Predictions.load(REAL_TRAINED))
     pair = table(
         ("patches that both were tested on", "taught by simulated photos, %",
