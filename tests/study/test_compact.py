@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -118,3 +119,21 @@ def test_files_are_named_with_their_sizes(
     program.main()
     assert f"{path}: 0.0" in capsys.readouterr().out
     assert Predictions.load(path).probabilities is None
+
+
+def test_halved_a_table_stays_whole_and_names_the_same(
+    tmp_path: Path, program: ModuleType, answers_of: Callable[..., Answers]
+) -> None:
+    ((table, *_), *_) = answers_of({}).predictions.values()
+    chances = np.random.default_rng(0).dirichlet([1, 1], len(table)).astype(np.float32)
+    # Half precision would make them equal, and so name the first.
+    chances[0] = [0.49999, 0.50001]
+    table = replace(table, probabilities=chances)
+    table.save(tmp_path / "p.parquet")
+    before = (tmp_path / "p.parquet").stat().st_size
+    program.halve_file(tmp_path / "p.parquet")
+    rounded = Predictions.load(tmp_path / "p.parquet")
+    np.testing.assert_array_equal(rounded.predicted, table.predicted)
+    np.testing.assert_array_equal(rounded.chances[0], chances[0])
+    np.testing.assert_allclose(rounded.chances, chances, rtol=0, atol=5e-4)
+    assert (tmp_path / "p.parquet").stat().st_size < before - 500
