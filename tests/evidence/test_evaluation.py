@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.evidence.evaluation import SMALLEST, evaluate
+from phototrace.evidence.evaluation import SMALLEST, evaluate, patch_trials
 from phototrace.evidence.formatting import headline
 from phototrace.evidence.intervals import Figure, Interval
 from phototrace.evidence.predictions import Predictions
@@ -239,3 +239,12 @@ def test_nothing_to_evaluate_is_said(made_up: MakeUp) -> None:
         evaluate(table.select(np.zeros(len(table), bool)))
     with pytest.raises(UsageError, match="at least 100"):
         evaluate(table, resamples=10)
+
+
+def test_compact_predictions_say_what_they_cannot(made_up: MakeUp) -> None:
+    table = made_up(skill=2.0)
+    small = table.compact()
+    assert patch_trials(small).figure() == evaluate(table).accuracy
+    assert patch_trials(small).figure(balanced=True) == evaluate(table).balanced_accuracy
+    with pytest.raises(UsageError, match="made-up are compact"):
+        evaluate(small)

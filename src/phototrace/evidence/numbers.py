@@ -22,7 +22,7 @@ from phototrace.evidence.evaluation import (
     trials_of,
     unseen_notes,
 )
-from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials, counted
+from phototrace.evidence.intervals import CONFIDENCE, Figure, Interval, Trials, counted
 from phototrace.evidence.predictions import NumberPredictions
 
 VERSION = 1
@@ -121,7 +121,7 @@ class NumberEvaluation:
     middle_error: float
     photo_error: Figure | None
     """Mean absolute error of decisions on photos: all patches of one photo with the same true value
-    and editing get the median of their answers. None where each would be of one patch."""
+    and editing get the median of their answers. None where these are fewer than two on average."""
     decisions: int
     by_bin: tuple[NumberBin, ...]
     """Ten equal parts of the range."""
@@ -223,10 +223,18 @@ def in_units(figure: Figure, scale: float) -> Figure:
     return replace(figure, value=figure.value * scale, intervals=intervals)
 
 
+def too_few(interval: Interval) -> bool:
+    """Whether an interval of a mean error rests on so few clusters that it is not worth showing.
+
+    The exact method then gives bounds that span much of the range, however small the errors are.
+    """
+    return "exact" in interval.method and not interval.reliable
+
+
 def _photo_errors(
     predictions: NumberPredictions, errors: Errors
 ) -> tuple[Errors | None, NDArray[np.int64]]:
-    """Errors of decisions, if any has more than one patch; for each the index of a patch of it."""
+    """Errors of decisions (None where most are of one patch), and of each the index of a patch."""
     columns = [
         np.unique(values, return_inverse=True)[1]
         for values in (predictions.photo, predictions.editing, predictions.label)
@@ -235,7 +243,7 @@ def _photo_errors(
         np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True
     )
     unit = unit.ravel()
-    if len(first) == len(predictions):
+    if 2 * len(first) > len(predictions):
         return None, first
     # A decision's patches all have one true value: the median of errors is the error of the median.
     value = _medians(errors.trials.value, unit)
