@@ -177,6 +177,10 @@ def test_a_wild_answer_of_either_run_is_counted(made_up_numbers: MakeUpNumbers) 
     gain = abs(5000 - float(a.label[0])) - abs(float(a.value[0]) - float(a.label[0]))
     assert found.difference.value == pytest.approx(gain / len(a))
     assert compare_numbers(wild, a).difference.value == pytest.approx(-gain / len(a))
+    few = made_up_numbers(2)
+    far = replace(few, value=np.full(len(few), 5000, np.float32), run="far")
+    for interval in compare_numbers(few, far).difference.intervals:
+        assert interval.low < 4900 < interval.high
 
 
 def test_other_units_ranges_or_patches_cannot_be_compared(made_up_numbers: MakeUpNumbers) -> None:

@@ -120,7 +120,7 @@ def test_numbers_stay_small(made_up_numbers: MakeUpNumbers, tmp_path: Path) -> N
     table = made_up_numbers(555, patches=9)
     table.save(tmp_path / "p.parquet")
     assert len(table) == 29_970
-    assert (tmp_path / "p.parquet").stat().st_size < 200_000
+    assert (tmp_path / "p.parquet").stat().st_size < 100_000
 
 
 def test_arrays_are_copies_that_cannot_be_changed(any_table: AnyTable) -> None:
