@@ -255,7 +255,7 @@ def differences_figure(comparison: Comparison | NumberComparison, format: Format
     axes.grid(visible=False, axis="y")
     _centred(axes)
     axes.set_xlabel(
-        f"\u2190 {shown(comparison.b, 24)} better     {unit}     "
+        f"\u2190 {shown(comparison.b, 24)} better \u00b7 {unit} \u00b7 "
         f"{shown(comparison.a, 24)} better \u2192",
         parse_math=False,
     )
