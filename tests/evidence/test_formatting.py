@@ -130,3 +130,13 @@ def test_the_headline_of_numbers(
     assert condition_lines(shares)[0] == (
         f"editing block: {share.value:.1%} ({share.low:.1%} to {share.high:.1%}, 24 photos)"
     )
+
+
+def test_the_headline_has_the_balanced_accuracy_where_classes_count_unequally(
+    made_up: Callable[..., Predictions],
+) -> None:
+    table = made_up()
+    assert "Balanced" not in headline(evaluate(table, resamples=100))
+    fewer = evaluate(table.select((table.label > 0) | (table.row % 3 == 0)), resamples=100)
+    text = f"Balanced accuracy (each class counts alike): {percent(fewer.balanced_accuracy.value)} %"
+    assert text in headline(fewer)

@@ -154,7 +154,7 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
     return Evaluated(
         title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
-        kept_apart=kept_apart(run.split["by"], len(run.recipe.split.test_devices)),
+        kept_apart=kept_apart(run.recipe.split.by, len(run.recipe.split.test_devices)),
         cautions=_cautions(run, tested.leg),
         provenance=provenance,
         training=rows,
@@ -177,7 +177,7 @@ def _shared(run: Run) -> dict[str, str]:
 
 def _cautions(run: Run, leg: str) -> list[str]:
     cautions = []
-    if run.tasks[leg].column and run.split["by"] in ("photo", "device"):
+    if run.tasks[leg].column and run.recipe.split.by in ("photo", "device"):
         cautions.append(
             "Training and test share scenes, and mostly the files' quantisation tables: part of "
             "this figure may be the scene or the table in place of what is asked."

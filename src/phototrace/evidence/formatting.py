@@ -133,7 +133,17 @@ def headline(evaluation: Evaluation | NumberEvaluation) -> str:
         f"{percent(figure.value)} % of patches were named correctly"
         f" ({span(figure)}; {test_set(figure)})."
     )
-    return f"{said} {wide(figure)}".rstrip()
+    return " ".join(filter(None, (said, wide(figure), _balanced(evaluation))))
+
+
+def _balanced(evaluation: Evaluation) -> str:
+    """Balanced accuracy in a sentence, where classes were tested on unequally many patches."""
+    counts = {row.recall.patches for row in evaluation.by_class if row.recall}
+    if len(counts) == 1:
+        return ""
+    figure = evaluation.balanced_accuracy
+    said = f"Balanced accuracy (each class counts alike): {percent(figure.value)} %"
+    return f"{said} ({span(figure)})."
 
 
 def _number_headline(evaluation: NumberEvaluation) -> str:

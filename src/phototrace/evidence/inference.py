@@ -205,8 +205,8 @@ def _testable(
 def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
     settings = patch_settings(run.recipe, run.recipe.legs[leg], task)
     everything = Split(
-        by=run.split["by"],
-        seed=run.split["seed"],
+        by=run.recipe.split.by,
+        seed=run.recipe.seed,
         part={r.id: "test" for r in manifest.photos},
         excluded={},
         hash=run.split["hash"],

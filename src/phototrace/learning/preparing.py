@@ -257,8 +257,6 @@ def split_facts(experiment: Experiment) -> dict[str, Any]:
     trained = [r for r in photos if split.part.get(r.id) in TRAINED]
     return {
         "version": 1,
-        "by": split.by,
-        "seed": split.seed,
         "hash": split.hash,
         "part": {r.sha256: split.part[r.id] for r in photos if r.id in split.part},
         "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},
