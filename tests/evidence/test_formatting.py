@@ -138,5 +138,7 @@ def test_the_headline_has_the_balanced_accuracy_where_classes_count_unequally(
     table = made_up()
     assert "Balanced" not in headline(evaluate(table, resamples=100))
     fewer = evaluate(table.select((table.label > 0) | (table.row % 3 == 0)), resamples=100)
-    text = f"Balanced accuracy (each class counts alike): {percent(fewer.balanced_accuracy.value)} %"
+    text = (
+        f"Balanced accuracy (each class counts alike): {percent(fewer.balanced_accuracy.value)} %"
+    )
     assert text in headline(fewer)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.learning.accelerator import Precision
-from phototrace.learning.model import ModelConfig
+from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, write_run

@@ -15,7 +15,7 @@ from phototrace.files import hash_of
 from phototrace.learning.accelerator import Precision
 from phototrace.learning.batches import Leg, strata_shares
 from phototrace.learning.leaks import TRAINED
-from phototrace.learning.model import ModelConfig
+from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
