@@ -119,6 +119,20 @@ def test_presets_set_biases_and_weights() -> None:
         assert isinstance(stages["conv1"][1], CorrectedBatchNorm2d) == (preset == "caffe")  # type: ignore[index]
 
 
+def test_every_bias_begins_as_its_preset_says() -> None:
+    for preset in PRESETS:
+        biases = {}
+        for name, stage in mislnet(64, 1, 6, preset).items():
+            for layer in stage.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                    biases[name] = layer.bias.tolist()
+        expected = {"fc1": 1.0, "fc2": 1.0, "output": 0.0} if preset == "caffe" else {}
+        other = 0.1 if preset == "caffe" else 0.0
+        for name in STAGES[1:]:
+            alike = [expected.get(name, other)] * len(biases[name])
+            assert biases[name] == pytest.approx(alike), name
+
+
 def _layers(network: Network) -> Iterator[str]:
     yield from network.trunk
     yield "|"
@@ -185,3 +199,28 @@ def test_heads_alone_take_what_the_trunk_gives() -> None:
     above = network.above_trunk().eval()
     assert torch.equal(above({"b": network.shared(patches)})["b"], network({"b": patches})["b"])
     assert {id(p) for p in above.parameters()} == {id(p) for p in network.heads.parameters()}
+
+
+def test_a_trunk_is_in_eval_mode_as_soon_as_it_is_frozen() -> None:
+    network = build_network(mislnet, {"a": 2}, patch_size=64, share_depth="conv1").freeze_trunk_()
+    before = {k: v.clone() for k, v in network.trunk.state_dict().items()}
+    network({"a": torch.rand(4, 1, 64, 64) * 255})
+    assert all(torch.equal(v, before[k]) for k, v in network.trunk.state_dict().items())
+    assert network.heads.training
+
+
+def test_legs_share_the_trunk_and_nothing_above_it() -> None:
+    network = build_network(mislnet, {"a": 2, "b": 2}, patch_size=64, share_depth="conv4")
+    heads = [{id(p) for p in head.parameters()} for head in network.heads.values()]
+    assert len(heads[0]) == len(heads[1]) > 0
+    assert not heads[0] & heads[1]
+    ours, theirs = (head["fc1"][1].weight for head in network.heads.values())  # type: ignore[index]
+    assert not torch.equal(ours, theirs)  # drawn one after the other, from one seed
+
+
+def test_batch_norms_without_running_averages_tell_legs_apart_at_test_too() -> None:
+    norm = nn.BatchNorm2d(2, track_running_stats=False)
+    network = Network({"low": norm}, {"a": {}, "b": {}}).eval()
+    patches = {leg: torch.randn(4, 2, 5, 5) + k for k, leg in enumerate("ab")}
+    for leg, found in network(patches).items():
+        assert torch.allclose(found, network({leg: patches[leg]})[leg], atol=1e-6)
