@@ -113,7 +113,8 @@ def test_presets_set_biases_and_weights() -> None:
         stages = mislnet(64, 1, 6, preset)
         convolution = stages["conv2"][0]  # type: ignore[index]
         bound = (3 / (96 * 25)) ** 0.5
-        assert bound * 0.95 < float(convolution.weight.abs().max()) <= bound
+        largest = float(convolution.weight.detach().abs().max())
+        assert bound * 0.95 < largest <= bound * (1 + 1e-6)  # the bound itself is rounded
         biases = [float(stages[s][i].bias[0]) for s, i in (("conv1", 0), ("fc1", 1), ("fc2", 0))]  # type: ignore[index]
         assert biases == pytest.approx([0.1, 1, 1] if preset == "caffe" else [0, 0, 0])
         assert isinstance(stages["conv1"][1], CorrectedBatchNorm2d) == (preset == "caffe")  # type: ignore[index]
