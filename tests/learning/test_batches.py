@@ -117,6 +117,13 @@ def test_the_largest_of_each_class_bounds_its_own_devices_alone() -> None:
     assert strata_shares(strata)[1] == pytest.approx([1 / 2, 1 / 4, 1 / 4])
 
 
+def test_draws_are_rounded_to_the_nearest_that_make_a_full_batch() -> None:
+    """Ten draws: 2.5 of each device of the first class, 1.67 of each of the second's."""
+    strata = np.repeat([[0, 0], [0, 1], [1, 2], [1, 3], [1, 4]], 6, axis=0).astype(np.int64)
+    rows = order(leg(np.arange(30), 10, strata=strata), steps=1).ravel()
+    assert np.bincount(rows // 6).tolist() == [2, 2, 2, 2, 2]
+
+
 def test_shares_do_not_depend_on_the_order_of_rows() -> None:
     shuffle = np.random.default_rng(0).permutation(len(STRATA))
     stratum, shares = strata_shares(STRATA[shuffle])

@@ -15,6 +15,7 @@ from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
 from phototrace.learning.model import Model
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages, build_network
+from phototrace.learning.preparing import leg_of, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import Task
@@ -136,6 +137,23 @@ def test_a_model_says_how_much_it_was_trained_on(trained: Trained) -> None:
         assert told["data"][leg] == store.hash
     assert told["split"] == run.split["hash"]
     assert sorted(told) == ["data", "patches", "split"]
+
+
+def test_a_leg_is_drawn_by_class_and_device_of_its_training_rows(
+    trained: Trained, photos: Manifest
+) -> None:
+    made = prepare(RECIPE, photos)
+    store = trained.run.store("which")
+    leg = leg_of(made, "which", store)
+    parts = store.column("part")
+    np.testing.assert_array_equal(leg.train, np.flatnonzero(parts == "train"))
+    np.testing.assert_array_equal(leg.validation, np.flatnonzero(parts == "validation"))
+    assert leg.strata is not None
+    np.testing.assert_array_equal(leg.strata[:, 0], store.label[leg.train])
+    devices = zip(leg.strata[:, 1].tolist(), store.column("device")[leg.train], strict=True)
+    assert len(set(devices)) == 4  # one number for each device of two cameras
+    assert len(set(leg.strata[:, 1].tolist())) == 4
+    assert leg_of(made, "how", trained.run.store("how")).strata is None
 
 
 class Even:

@@ -68,6 +68,15 @@ def test_projection_divides_by_the_sum() -> None:
     assert torch.allclose(layer.weight[0, 0], expected)
 
 
+@pytest.mark.parametrize(("row", "column"), [(2, 2), (0, 4)])
+def test_one_kernel_off_the_constraint_counts(row: int, column: int) -> None:
+    layer = ConstrainedConv2d(2, 3, 5)
+    assert layer.deviation() < 1e-6
+    with torch.no_grad():
+        layer.weight[1, 1, row, column] -= 0.25
+    assert layer.deviation() == pytest.approx(0.25, abs=1e-6)
+
+
 @pytest.mark.parametrize("total", [0.0, 1e-9, -1e-9, 9e-3])
 def test_projection_of_a_vanishing_sum_stays_small(total: float) -> None:
     layer = ConstrainedConv2d(1, 1, 5)
@@ -225,3 +234,19 @@ def test_batch_norms_without_running_averages_tell_legs_apart_at_test_too() -> N
     patches = {leg: torch.randn(4, 2, 5, 5) + k for k, leg in enumerate("ab")}
     for leg, found in network(patches).items():
         assert torch.allclose(found, network({leg: patches[leg]})[leg], atol=1e-6)
+
+
+def test_a_leg_without_a_weight_counts_once() -> None:
+    def gradient(weights: dict[str, float] | None) -> torch.Tensor:
+        network = build_network(mislnet, {"a": 2, "b": 2}, patch_size=64, share_depth="constr")
+        generator = torch.Generator().manual_seed(0)
+        patches = {leg: torch.rand(3, 1, 64, 64, generator=generator) * 255 for leg in "ab"}
+        sum(s[:, 0].sum() for s in network(patches, weights).values()).backward()
+        found = next(network.trunk.parameters()).grad
+        assert found is not None
+        return found
+
+    once = gradient({"a": 1.0, "b": 1.0})
+    assert torch.equal(gradient(None), once)
+    assert torch.equal(gradient({"a": 1.0}), once)
+    assert not torch.allclose(gradient({"a": 1.0, "b": 0.5}), once)
