@@ -15,6 +15,7 @@ from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
 from phototrace.learning.model import Model
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages, build_network
+from phototrace.learning.optim import learning_rate
 from phototrace.learning.preparing import leg_of, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
@@ -42,28 +43,31 @@ RECIPE = Recipe.parse({
         "which": {"task": "camera", "batch_size": 16},
         "quality": {"task": "jpeg-quality", "batch_size": 16},
     },
-    "training": {"epochs": 3, "optimizer": "adamw", "precision": "float32"},
+    "training": {
+        "epochs": 3, "optimizer": "adamw", "schedule": "one-cycle", "precision": "float32",
+    },
 })  # fmt: skip
 
 
 class Trained:
-    """A run, and of each batch: its epoch, leg, mean loss, and mean score."""
+    """A run, what each step began with, and each batch's epoch, leg, mean loss and mean score."""
 
     def __init__(self, photos: Manifest, out: Path) -> None:
         self.shown: Shown = []
         self.in_training: list[bool] = []
+        self.rates: list[set[float]] = []
         real = training.step
 
         def step(*arguments: Any) -> None:
-            network, _, batch, _, state, tasks, _ = arguments
+            network, optimizer, batch, _, state, *_ = arguments
             self.in_training.append(network.training)
+            self.rates.append({group["lr"] for group in optimizer.param_groups})
             before = {leg: v.clone() for leg, v in state.sums.items()}
             epoch = len(state.metrics) // len(LEGS) + 1
             real(*arguments)
             for leg, (_, labels) in batch.items():
                 gone = before.get(leg, torch.zeros(2, dtype=torch.float64))
                 loss, score = ((state.sums[leg] - gone) / len(labels)).tolist()
-                assert tasks[leg].name
                 self.shown.append((epoch, leg, loss, score))
 
         with pytest.MonkeyPatch.context() as patch:
@@ -114,6 +118,13 @@ def test_batch_norms_learn_in_every_epoch(trained: Trained) -> None:
     steps = trained.metrics[-1]["step"]
     assert trained.in_training == [True] * steps
     assert steps == 3 * trained.metrics[0]["step"] > 3
+
+
+def test_every_step_has_the_rate_of_its_schedule(trained: Trained) -> None:
+    per_epoch = trained.metrics[0]["step"]
+    rates = [learning_rate(RECIPE.training, step, per_epoch) for step in range(3 * per_epoch)]
+    assert trained.rates == [{rate} for rate in rates]
+    assert max(rates) > 100 * min(rates)
 
 
 def test_a_model_names_no_photo(trained: Trained, photos: Manifest, tmp_path: Path) -> None:
