@@ -91,6 +91,19 @@ def test_what_is_computed_with_them_has_none(features: Features, do: Do) -> None
     np.testing.assert_array_equal(features, before)
 
 
+@cases(
+    mean=lambda f: np.mean(f, axis=0),
+    taken=lambda f: np.take(f, [1, 2], axis=0),
+    concatenated=lambda f: np.concatenate([f, f]),
+    reshaped=lambda f: np.reshape(f, (6, 4)),
+    copied=np.copy,
+    plus=lambda f: f + 1,
+    sums=lambda f: f.sum(axis=0),
+)
+def test_numpys_results_are_plain_arrays(features: Features, do: Do) -> None:
+    assert type(do(features)) is np.ndarray
+
+
 def _plus(f: Features) -> None:
     f += 1
 

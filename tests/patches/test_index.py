@@ -10,7 +10,7 @@ from PIL import Image
 from phototrace.files import sha256_of
 from phototrace.patches import building
 from phototrace.patches.building import build_store, cut_patches, photo_pixels, recompressed
-from phototrace.patches.manipulations import NamedEdits, unaltered, white_noise
+from phototrace.patches.manipulations import NamedEdits, Pixels, unaltered, white_noise
 from phototrace.patches.plan import PatchPlan, PatchSettings, plan_patches
 from phototrace.patches.store import PatchStore
 from phototrace.photos.dealing import PARTS
@@ -90,6 +90,24 @@ def test_every_patch_lies_where_the_index_says(plan: PatchPlan, store: PatchStor
             block = pixels[place][:, :64].astype(int)
             most = 0 if plan.label[row] == 0 else 12  # six sigmas of the noise
             assert np.abs(expected[k] - block).max() <= most
+
+
+def test_blocks_are_edited_alone_and_regions_with_their_surroundings(photos: Manifest) -> None:
+    """By an edit that paints what it is given with the height of it."""
+
+    def height(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        return np.full_like(pixels, pixels.shape[0])
+
+    edits = NamedEdits({"plain": unaltered, "noisy": height})
+    plan = plan_patches(
+        photos, make_split(photos, "photo", 1), replace(SETTINGS, edits=edits), parts=["train"]
+    )
+    rows = np.flatnonzero((plan.photo == 0) & (plan.label == 1))
+    painted = cut_patches(photo_pixels(plan, 0), rows.tolist(), plan)
+    alone = plan.editing[rows] == plan.settings.ways.index("block")
+    assert alone.sum() == 9
+    assert set(painted[alone].ravel().tolist()) == {64}
+    assert painted[~alone].min() > 64
 
 
 def test_recompression_halves_the_colours_each_way() -> None:

@@ -54,6 +54,18 @@ def test_no_two_patches_have_the_same_noise(manifest: Manifest) -> None:
     assert np.abs(alike).max() < 6 / np.sqrt(64 * 64)  # six standard deviations
 
 
+def test_two_ways_of_one_place_have_two_streams(manifest: Manifest) -> None:
+    """Told apart by their number alone, as blocks and regions by where they lie as well."""
+    twice = replace(SETTINGS, editing=("block", "block"))
+    plan = planned(manifest, twice)
+    first, second = (noise(plan)[plan.editing == way] for way in (0, 1))
+    assert len(first) == len(second) == 3 * 9 * 2
+    assert not any(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    drawn = planned(manifest, replace(twice, classes=(), label="quality", edits=QualityEdits()))
+    ours, theirs = (drawn.label[drawn.editing == way] for way in (0, 1))
+    assert (ours == theirs).mean() < 0.2
+
+
 def test_other_photos_and_rows_do_not_change_a_patch(manifest: Manifest) -> None:
     whole = planned(manifest)
     alone = planned(replace(manifest, photos=manifest.photos[1:2]))
