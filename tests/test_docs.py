@@ -39,7 +39,8 @@ def load(path: str) -> ModuleType:
             "results/studies/tables.py",
             lambda program: program.tables("corpus") | program.tables("simulated-20-5"),
         ),
-        ("simulator.md", "results/simulator/teach.py", lambda program: program.real_tables()),
+        ("results.md", "results/studies/frozen_batch_norm.py", lambda program: program.tables()),
+        ("simulator.md", "results/simulator/train.py", lambda program: program.real_tables()),
         (
             "mechanisms.md",
             "results/mechanisms/mechanisms.py",

@@ -17,7 +17,7 @@ from phototrace.evidence.predictions import Predictions
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "results.md"
-HEAD = ("", "patches right, %", *FIGURE_HEAD)
+HEAD = ("", "accuracy, %", *FIGURE_HEAD)
 
 
 def summary(result: Evaluation) -> str:
@@ -25,16 +25,16 @@ def summary(result: Evaluation) -> str:
     figures = [
         ("all patches", result.accuracy),
         ("balanced over classes", result.balanced_accuracy),
-        ("photo decisions", result.photo_accuracy),
+        ("photo level", result.photo_accuracy),
     ]
     figures += [(f"{s.what}: {s.value}", s.accuracy) for s in result.strata]
     return figure_table(HEAD, figures)
 
 
 def by_class(result: Evaluation) -> str:
-    """Share of each class that was found."""
+    """Recall of each class."""
     figures = [(c.name, c.recall) for c in result.by_class if c.recall is not None]
-    return figure_table(("class", *HEAD[1:]), figures)
+    return figure_table(("class", "recall, %", *FIGURE_HEAD), figures)
 
 
 def by_unseen_device(result: Evaluation) -> str:

@@ -99,7 +99,7 @@ def test_runs_with_the_same_weights_do_not_differ(assessed: Assessment) -> None:
     (comparison,) = assessed.comparisons
     assert comparison.difference.value == 0
     assert not comparison.excludes_zero
-    assert "cannot be told apart" in assessed.sentences()[-2]
+    assert "do not differ beyond chance" in assessed.sentences()[-2]
 
 
 def test_wide_intervals_are_put_in_words(assessed: Assessment) -> None:
@@ -159,7 +159,7 @@ def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
     result = assess([hybrid], replace(photos, photos=strange), tmp_path)
     assert [e.run for e in result.evaluations] == ["hybrid (what)"]
     assert set(result.untested) == {"hybrid (which)", "hybrid (few)"}
-    assert "camera that the run does not know" in result.untested["hybrid (few)"]
+    assert "camera that the run was not trained on" in result.untested["hybrid (few)"]
     assert {entry["path"] for entry in result.unreadable()} == set(result.untested)
 
 
@@ -189,7 +189,7 @@ def test_photos_of_unknown_cameras_are_left_out_and_counted(
         for i, r in enumerate(photos.photos)
     )
     result = assess(runs[:1], replace(photos, photos=others), tmp_path)
-    assert result.tested[0].left_out["of a camera that the run does not know"] > 0
+    assert result.tested[0].left_out["of a camera that the run was not trained on"] > 0
 
 
 def test_nothing_left_to_test_is_a_sentence(

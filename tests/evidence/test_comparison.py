@@ -68,8 +68,8 @@ def test_turned_round_the_difference_changes_its_sign(made_up: MakeUp) -> None:
     assert one.difference.low == pytest.approx(-two.difference.high)
     assert one.excludes_zero
     assert excludes_zero(one.difference.intervals[0])
-    assert "a is right more often than b" in verdict(one)
-    assert "a is right more often than b" in verdict(two)
+    assert "a is more accurate than b" in verdict(one)
+    assert "a is more accurate than b" in verdict(two)
 
 
 def test_pairing_is_sharper_than_two_separate_intervals(made_up: MakeUp) -> None:
@@ -89,7 +89,7 @@ def test_few_photos_that_differ_prove_nothing(made_up: MakeUp) -> None:
     found = compare(a, replace(a, probabilities=chances, run="b"))
     assert found.difference.value == pytest.approx(5 / 60)
     assert not found.excludes_zero
-    assert "cannot be told apart" in verdict(found)
+    assert "do not differ beyond chance" in verdict(found)
 
 
 def test_devices_are_compared_one_by_one(made_up: MakeUp) -> None:

@@ -65,7 +65,7 @@ def test_what_a_leg_leaves_out_is_not_tested(run: Run, coloured: Manifest, tmp_p
     kept = {r.id for r in in_test_part(run, coloured) if r.extra["colour"] == "red"}
     assert set(tested.predictions.photo) == kept
     blue = sum(r.extra["colour"] == "blue" for r in coloured.photos)
-    assert 0 < blue == tested.left_out["not taken by the recipe"]
+    assert 0 < blue == tested.left_out["not chosen by the recipe"]
     assert tested.photos == len(kept)
     assert tested.photos + sum(tested.left_out.values()) == len(coloured.photos)
 
@@ -117,4 +117,4 @@ def test_a_page_names_the_seed_of_the_training(
     monkeypatch.setitem(BACKBONES, "tiny", tiny)
     assess([run], coloured, tmp_path)
     (page,) = tmp_path.glob("*.html")
-    assert "renamed, seed 0 (of the training 5)" in page.read_text(encoding="utf-8")
+    assert "renamed, seed 0 (training seed 5)" in page.read_text(encoding="utf-8")

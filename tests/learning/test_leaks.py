@@ -40,7 +40,7 @@ def toy(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
 
 @pytest.fixture(scope="module")
 def leaking(photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """The photos with copies of some, saved again, under a camera that tests."""
+    """The photos with copies of some, resaved, under a camera that tests."""
     root = tmp_path_factory.mktemp("leaking")
     records = [replace(p, path=str(photos.path_of(p))) for p in photos.photos]
     part = prepare(Recipe.parse({**CHOICE, "split": {"by": "photo"}}), photos).split.part
@@ -63,11 +63,11 @@ def split(leaking: Manifest) -> Split:
 
 
 def test_a_training_refuses_leaks_and_says_which(leaking: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"leaks \(2 saved again\).*copy-0\.jpg.*--allow-leaks"):
+    with pytest.raises(UsageError, match=r"leaks \(2 resaved\).*copy-0\.jpg.*--allow-leaks"):
         train_recipe(Recipe.parse(CHOICE), leaking, tmp_path, backbone=toy)
     assert not (tmp_path / "toy").exists()
     run = train_recipe(Recipe.parse(CHOICE), leaking, tmp_path, backbone=toy, allow_leaks=True)
-    assert [leak["kind"] for leak in run.provenance["leaks"]] == ["saved again"] * 2
+    assert [leak["kind"] for leak in run.provenance["leaks"]] == ["resaved"] * 2
     assert run.provenance["leaks"][0]["parts"] == ["train", "test"]
 
 
@@ -142,7 +142,7 @@ def test_the_command_trains_on_leaks_only_when_told(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
-    assert "The split leaks (2 saved again)" in capsys.readouterr().err
+    assert "The split leaks (2 resaved)" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*command, "--allow-leaks"])
     with pytest.raises(SystemExit) as end:
         cli.main()

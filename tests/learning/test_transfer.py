@@ -209,7 +209,7 @@ def test_resume_is_bit_equal(
         with pytest.raises(CutOffError):
             train_recipe(choice, photos, tmp_path / "cut", backbone=mixed, trunk=source)
     for folder in (tmp_path / "cut" / "stores").glob("trunk-*"):
-        shutil.rmtree(folder)  # made anew, the same to the bit
+        shutil.rmtree(folder)  # made again, the same to the bit
     resumed = train_recipe(
         choice, photos, tmp_path / "cut", backbone=mixed, trunk=source, resume=True
     )
@@ -250,11 +250,11 @@ def test_a_test_photo_that_taught_the_trunk_is_a_leak(
     photos: Manifest, source: Run, tmp_path: Path, top: dict[str, Any], how: str
 ) -> None:
     choice = recipe("leak", network={"share_depth": "dense"}, top=top)
-    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*trained the trunk"):
+    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*trunk was trained on"):
         train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source)
     assert not list((tmp_path / "stores").glob("*/"))
     run = train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source, allow_leaks=True)
-    assert "trained the trunk" in run.provenance["leaks"][-1]["text"]
+    assert "the trunk was trained on" in run.provenance["leaks"][-1]["text"]
     taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
     assert not taught & {s for s, part in run.split["part"].items() if part == "test"}
 

@@ -207,7 +207,7 @@ def test_a_disk_too_small_is_found_before_anything_is_trained(
 def test_a_split_that_leaks_is_refused_unless_told(
     tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One photo saved again, under the name of a photo that tests."""
+    """One photo resaved, under the name of a photo that tests."""
     part = plan_study(tiny, own_photos).experiment.split.part
     trains, tests = (next(p for p in own_photos.photos if part.get(p.id) == x) for x in
                      ("train", "test"))  # fmt: skip
@@ -332,7 +332,7 @@ def test_a_manifest_with_wrong_sizes_stops_before_any_training(
     wider = tuple(
         replace(p, width=512) if p.sha256 == used else p for p in tiny_photos.photos
     )  # fmt: skip
-    with pytest.raises(UsageError, match=r"1 photos cannot be cut .* Index the photos anew"):
+    with pytest.raises(UsageError, match=r"1 photos cannot be cut .* Index the photos again"):
         run_study(tiny, replace(tiny_photos, photos=wider), tmp_path / "study")
 
 
@@ -344,7 +344,7 @@ def test_the_disk_needed_is_that_of_the_study(tiny: StudyRecipe, tiny_photos: Ma
     assert estimate(plan_study(tiny, tiny_photos)).bytes < 0.2e9
 
 
-def test_what_cannot_go_on_begins_anew(
+def test_what_cannot_go_on_starts_again(
     study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -358,11 +358,11 @@ def test_what_cannot_go_on_begins_anew(
     (checkpoint / "contents.json").write_text('{"version": 1, "files": {}}')
     assert other.is_dir()
     run_study(tiny, tiny_photos, study)
-    assert "B to A at fc2 cannot go on where it was and begins anew" in caplog.text
+    assert "B to A at fc2 cannot go on where it was and starts again" in caplog.text
     assert said(study) == said(done)
 
 
-def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
+def test_a_transfer_on_a_trunk_that_was_trained_again_is_too(
     study: Path,
     done: Path,
     tiny: StudyRecipe,

@@ -1,4 +1,4 @@
-"""Two runs on the same patches: by how much one is right more often than the other."""
+"""Two runs on the same patches: by how much one is more accurate than the other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GroupDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of run `a` less that of run `b`, on the patches that both were tested on."""
+    """Accuracy of run `a` minus accuracy of run `b`, on the patches that both were tested on."""
 
     a: str
     b: str
@@ -47,7 +47,7 @@ class Comparison:
     """In [-1, 1]; above 0 where `a` is better."""
     both_right: int
     a_right: int
-    """Patches that only `a` named correctly."""
+    """Patches that only `a` classified correctly."""
     b_right: int
     both_wrong: int
     by_device: tuple[GroupDifference, ...]

@@ -1,4 +1,4 @@
-"""Saved results to figures. Nothing is worked out anew here.
+"""Saved results to figures. Nothing is computed here.
 
 Each function returns the bytes of one SVG or PNG and leaves matplotlib's pyplot alone. Names of
 classes and devices come from files: they are drawn as plain text, never as formulas.
@@ -33,7 +33,7 @@ WIDTH = 5.6
 
 
 def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
-    """Of each true class (row), the share that was given each name (column)."""
+    """Of each true class (row), the share predicted as each class (column)."""
     k = len(evaluation.classes)
     names = [shown(name, 28) for name in evaluation.classes]
     cell, size = (0.62, 9.0) if k <= 12 else (max(0.24, 0.46 - 0.008 * k), 7.5)
@@ -51,7 +51,7 @@ def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
         axes.axvline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set(xlabel="named as", ylabel="truly")
+    axes.set(xlabel="predicted class", ylabel="true class")
     return to_bytes(canvas, format)
 
 
@@ -70,7 +70,7 @@ def _cell(axes: Axes, row: int, column: int, share: float, size: float | None) -
 
 
 def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
-    """How many photos have which share of their patches named correctly."""
+    """How many photos have which share of correct patches."""
     shares = [photo.right / photo.patches for photo in evaluation.by_photo]
     bins = 20
     counts = [0] * bins
@@ -80,7 +80,7 @@ def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     bars = axes.bar([100 * (i + 0.5) / bins for i in range(bins)], counts, width=4.4, color=BLUE)
     labels = [f"{count:,}" if count else "" for count in counts]
     axes.bar_label(bars, labels, color=INK, size=8, padding=2)
-    axes.set(xlim=(0, 100), xlabel="patches of the photo named correctly, %", ylabel="photos")
+    axes.set(xlim=(0, 100), xlabel="correct patches of a photo, %", ylabel="photos")
     axes.margins(y=0.15)
     axes.grid(visible=False, axis="x")
     return to_bytes(canvas, format)
@@ -99,7 +99,7 @@ def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
             _points(axes, chosen, colour, marker, label)
     everyone = 100 * evaluation.accuracy.value
     axes.axvline(everyone, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all patches")
-    axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel="patches named correctly, %")
+    axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel="accuracy, % of patches")
     axes.set_xlim(right=101)
     name_ticks(axes, "y", [shown(group.name, 40) for group in groups])
     axes.grid(visible=False, axis="y")
@@ -140,12 +140,12 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
         right, metrics, "validation_accuracy", BLUE, "validation part", times=100, marker="o"
     )
     if not drawn:
-        raise UsageError("The training's metrics hold no loss and no accuracy to draw.")
+        raise UsageError("The metrics of the training hold no loss and no accuracy to draw.")
     for axes in (left, right):
         axes.locator_params(axis="x", integer=True)
     left.set(xlabel="epoch", ylabel="loss")
     left.set_ylim(bottom=0)
-    right.set(xlabel="epoch", ylabel="patches named correctly, %")
+    right.set(xlabel="epoch", ylabel="accuracy, % of patches")
     if right.get_legend_handles_labels()[0]:
         right.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
     return to_bytes(canvas, format)

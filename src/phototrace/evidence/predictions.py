@@ -1,4 +1,4 @@
-"""What a run said of each patch, with the ids of photo, device and scene that go with it.
+"""What a run predicted for each patch, with the ids of photo, device and scene that go with it.
 
 Everything about a run's accuracy is worked out from this one table. It is saved as Parquet, so
 that any other tool can read it. Probabilities are kept as the float32 they were computed in, so

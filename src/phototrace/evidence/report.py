@@ -42,9 +42,9 @@ class Evaluated:
     title: str
     evaluation: Evaluation
     kept_apart: str
-    """What training and test did not share, in a sentence or two."""
+    """How training and test were separated, in a sentence or two."""
     cautions: Sequence[str] = ()
-    """What a reader could take from the figures but must not, one sentence each."""
+    """What a reader must not conclude from the figures, one sentence each."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Further rows of the table: versions, machine, command line."""
     training: Sequence[Mapping[str, object]] = ()
@@ -66,7 +66,7 @@ def write_report(
     evaluations: Sequence[Evaluated],
     *,
     comparisons: Sequence[Comparison] = (),
-    title: str = "How often is it right?",
+    title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> None:
     """Write the page to `path`; the same results give the same bytes.
@@ -80,7 +80,7 @@ def write_report(
 def render_report(
     evaluations: Sequence[Evaluated],
     comparisons: Sequence[Comparison] = (),
-    title: str = "How often is it right?",
+    title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> str:
     """The page as text; see `write_report`."""
@@ -152,9 +152,7 @@ def _section(number: int, run: Evaluated) -> dict[str, object]:
         "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
         "figures": _figures(run),
         "meanings": {
-            "balanced": _meanings(
-                [("patches, each class counting alike", result.balanced_accuracy)]
-            ),
+            "balanced": _meanings([("patches, balanced over classes", result.balanced_accuracy)]),
             "conditions": _meanings((f"{s.what}: {s.value}", s.accuracy) for s in result.strata),
             "classes": _meanings((c.name, c.recall) for c in result.by_class if c.recall),
         },
@@ -169,11 +167,9 @@ def _meanings(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
 def _figures(run: Evaluated) -> dict[str, Markup]:
     result = run.evaluation
     made = {
-        "confusion": inline(
-            figures.confusion_figure(result), "Which name each true class was given"
-        ),
+        "confusion": inline(figures.confusion_figure(result), "Predicted class by true class"),
         "photos": inline(
-            figures.photos_figure(result), "Photos by the share of their patches named correctly"
+            figures.photos_figure(result), "Photos by the share of their patches that are correct"
         ),
         "devices": inline(figures.devices_figure(result), "Accuracy by device with intervals"),
     }
@@ -196,7 +192,7 @@ def _doubts(result: Evaluation) -> list[str]:
         if stratum.value == "never seen" and count < FEW_CLUSTERS:
             notes.append(
                 f"Only {counted(count, stratum.what)} tested here had never been seen in training:"
-                " too few to say how others would fare."
+                " too few to predict the accuracy on others."
             )
     return notes
 

@@ -66,13 +66,13 @@ class ModelConfig:
 
     Attributes:
         name: What people call it.
-        backbone: By name; a function of one's own is passed when the model is loaded.
+        backbone: Its name; your own function is passed when the model is loaded.
         patch_size: Side of the patches, px.
         channels: `"green"` or `"rgb"`.
         preset: Of the backbone.
         share_depth: The last stage that tasks share; None where only the output is a task's own.
-        precision: That it was trained for and predicts in: other numbers are another model's.
-        tasks: Leg name -> what it answers.
+        precision: Of its training and predictions; another precision gives another model.
+        tasks: Leg name -> its task.
         trained_on: Counts of its training data and hashes of it as a whole; no photo is named.
     """
 
@@ -114,7 +114,7 @@ class ModelConfig:
 
 
 class Model:
-    """Answers of a trained network, and its deep features, for patches in memory.
+    """Predictions of a trained network, and its deep features, for patches in memory.
 
     Patches are `(n, h, w)` uint8, or `(n, h, w, 3)` for a model of RGB patches, values 0..255.
 
@@ -172,7 +172,7 @@ class Model:
 
     @property
     def tasks(self) -> Mapping[str, Task]:
-        """Leg name -> what it answers."""
+        """Leg name -> its task."""
         return self.config.tasks
 
     @cached_property
@@ -210,7 +210,7 @@ class Model:
         """
         leg = self.leg(task)
         if not self.tasks[leg].classes:
-            raise UsageError(f"The answer of {leg!r} is a number, not a class. Use predict.")
+            raise UsageError(f"The task {leg!r} has a number, no classes. Use predict.")
         return self._answers(patches, leg).astype(np.float64)
 
     def predict(self, patches: ArrayLike, task: str | None = None) -> NDArray[Any]:
@@ -270,7 +270,7 @@ class Model:
         label: str | None = None,
         total: int = 0,
     ) -> Iterator[NDArray[np.float32]]:
-        """What a leg says of each of `total` pieces: see `Task.answer`."""
+        """Predictions of a leg for each of `total` pieces: see `Task.answer`."""
         yield from answers(
             self.network, pieces, self.machine, leg, self.tasks[leg], label=label, total=total
         )
@@ -328,7 +328,7 @@ def answers(
     label: str | None = None,
     total: int = 0,
 ) -> Iterator[NDArray[np.float32]]:
-    """What a leg of a network says of each piece: see `Task.answer`."""
+    """Predictions of a leg of a network for each piece: see `Task.answer`."""
     ask: Ask = lambda made, x: made({leg: x})[leg]  # noqa: E731
     for scores in infer(network, pieces, machine, ask, label=label, total=total):
         yield task.answer(scores)
@@ -394,7 +394,7 @@ def check_network(network: Network, where: str) -> None:
             raise DamagedError(f"{name} of {where} is not finite. Go back to an earlier state.")
     for stage in network.modules():
         if isinstance(stage, ConstrainedConv2d) and stage.deviation() > CONSTRAINT_TOLERANCE:
-            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train anew.")
+            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train again.")
 
 
 def _weights(network: Network) -> bytes:

@@ -92,7 +92,7 @@ def _require_same(
         why = f"The manifest says other things of {first}."
     raise UsageError(
         f"The photos are not those that the study in {kept.parent} began with "
-        f"({len({p.sha256 for p in other})} differ). {why} Restore them, or begin anew in another "
+        f"({len({p.sha256 for p in other})} differ). {why} Restore them, or start again in another "
         "--out."
     )
 

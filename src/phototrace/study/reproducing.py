@@ -42,7 +42,7 @@ class Results:
         folder: Where it lies.
         facts: Recipe, classes, photos, hashes, machine.
         scores: Every cell.
-        findings: The paper's findings held against them.
+        findings: The paper's findings compared with them.
     """
 
     folder: Path
@@ -128,7 +128,7 @@ def files_of(results: Results) -> dict[str, bytes]:
 def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
     """What differs between a study's stored results and its stored predictions, one sentence each.
 
-    Every figure of `results.json` is worked out again, and page, figure and tables are made again.
+    Every figure of `results.json` is computed again, and page, figure and tables are made again.
 
     Raises:
         UsageError: There is no study in the folder, no results, or it is not that of `recipe`.
