@@ -48,7 +48,7 @@ def assessed(
     return assess(runs, photos, tmp_path_factory.mktemp("out"))
 
 
-def test_only_photos_that_taught_nothing_are_tested(
+def test_only_photos_that_trained_nothing_are_tested(
     assessed: Assessment, runs: list[Run], photos: Manifest
 ) -> None:
     part = runs[0].split["part"]
@@ -62,8 +62,8 @@ def test_a_burst_with_a_training_photo_is_not_tested(
 ) -> None:
     part = runs[0].split["part"]
     test = [r for r in photos.photos if part[r.sha256] == "test"]
-    taught = next(r for r in photos.photos if part[r.sha256] == "train")
-    joined = {test[0].id, taught.id}
+    trained = next(r for r in photos.photos if part[r.sha256] == "train")
+    joined = {test[0].id, trained.id}
     rows = (replace(r, burst="b" if r.id in joined else "") for r in photos.photos)
     tested = predict_photos(runs[0], replace(photos, photos=tuple(rows)), tmp_path)
     assert set(tested.predictions.photo) == {r.id for r in test[1:]}
@@ -163,7 +163,7 @@ def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
     assert {entry["path"] for entry in result.unreadable()} == set(result.untested)
 
 
-def test_photos_that_taught_a_trunk_are_left_out(
+def test_photos_that_trained_a_trunk_are_left_out(
     runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:
     data = runs[0].recipe.model_dump()
@@ -196,9 +196,9 @@ def test_nothing_left_to_test_is_a_sentence(
     runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:
     part = runs[0].split["part"]
-    taught = tuple(r for r in photos.photos if part[r.sha256] == "train")
+    trained = tuple(r for r in photos.photos if part[r.sha256] == "train")
     with pytest.raises(UsageError, match="used in training"):
-        assess(runs[:1], replace(photos, photos=taught), tmp_path)
+        assess(runs[:1], replace(photos, photos=trained), tmp_path)
 
 
 def test_two_runs_of_one_name_are_refused(

@@ -100,9 +100,9 @@ def test_a_new_photo_of_a_renamed_camera_is_tested_too(
 def test_no_more_photos_are_tested_than_the_leg_takes(coloured: Manifest, tmp_path: Path) -> None:
     choice = recipe(photos={"test": 3, "train": 6})
     run = train_recipe(choice, coloured, tmp_path, backbone=tiny)
-    taught = Counter(run.split["part"][r.sha256] for r in coloured.photos)
-    assert taught["train"] > 6
-    assert taught["test"] > 3
+    trained = Counter(run.split["part"][r.sha256] for r in coloured.photos)
+    assert trained["train"] > 6
+    assert trained["test"] > 3
     tested = predict_photos(run, coloured, tmp_path, backbone=tiny)
     assert tested.photos == 3
     assert set(tested.predictions.photo) < {r.id for r in in_test_part(run, coloured)}

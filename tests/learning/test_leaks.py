@@ -112,13 +112,13 @@ def test_photos_that_cannot_be_read_are_passed_over(
         audit(manifest, split)
 
 
-def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
+def test_what_trained_a_trunk_must_not_test(photos: Manifest) -> None:
     part = {p.id: "test" if p.device == "1" else "train" for p in photos.photos}
     split = Split("device and scene", 0, part, {}, "")
     tests = [p for p in photos.photos if part[p.id] == "test"]
-    taught = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
+    trained = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
               "scenes": []}  # fmt: skip
-    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, taught)] == [
+    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, trained)] == [
         ("same file", tests[0].path)
     ]
     device = {"part": {}, "devices": ["Make A / 1"], "scenes": ["scene 0"]}
@@ -126,7 +126,7 @@ def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
     assert {leak.kind for leak in found} == {"same device", "same scene"}
     assert trunk_leaks(photos, replace(split, by="photo"), device) == []
     with pytest.raises(UsageError, match="1 same file"):
-        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=taught)
+        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=trained)
 
 
 def test_the_command_trains_on_leaks_only_when_told(

@@ -294,7 +294,7 @@ def test_times_for_people(seconds: float, text: str) -> None:
 def test_a_column_of_the_manifest_that_changed_between_two_starts(
     study: Path, tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
-    """It may decide which photos teach, though every file is the same."""
+    """It may decide which photos are for training, though every file is the same."""
     first = tiny_photos.photos[0]
     other = replace(tiny_photos, photos=(replace(first, corpus="x"), *tiny_photos.photos[1:]))
     with pytest.raises(
