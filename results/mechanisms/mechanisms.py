@@ -53,7 +53,7 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One way of learning put to the test on one leg's task."""
+    """One way of training, tested on one leg's task."""
 
     leg: str
     way: str

@@ -217,7 +217,7 @@ def test_recipes_that_make_no_study(tiny: StudyRecipe, tiny_photos: Manifest) ->
         changed(tiny, training={"seed": 3})
     with pytest.raises(UsageError, match="'seed' is"):
         changed(tiny, seed=2**32)
-    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must be 'manipulation'"):
+    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must be about manipulations"):
         with_task(tiny, "A", task="camera")
     with pytest.raises(UsageError, match=r"no key 'tasks\.B\.clases'; did you mean 'classes'"):
         with_task(tiny, "B", clases=["x"])
