@@ -91,6 +91,7 @@ def test_interrupted_anywhere_it_says_the_same(
     assert said(out) == said(done)
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_it_goes_on(
     tiny: StudyRecipe, tiny_photos: Manifest, done: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def _wait(until: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_another_seed_adds_its_own_and_shares_the_rest(
     study: Path, tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
@@ -376,8 +378,8 @@ def test_a_transfer_on_a_trunk_that_was_trained_again_is_too(
     monkeypatch.setattr(training, "learning_rate", lambda *given: 1.01 * learning_rate(*given))
     run_study(tiny, tiny_photos, study)
     after = runs(study)
-    anew = {name for name in after if after[name] != before.get(name)}
-    assert anew == {name for name in before if name.startswith(("A-to-B-", folder.name))}
+    retrained = {name for name in after if after[name] != before.get(name)}
+    assert retrained == {name for name in before if name.startswith(("A-to-B-", folder.name))}
 
 
 def test_a_trunk_that_came_out_the_same_keeps_what_stands_on_it(
