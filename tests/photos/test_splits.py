@@ -184,7 +184,7 @@ def test_by_photo_a_model_with_few_bursts_is_noted() -> None:
         *(record(n) for n in range(9)), record(20, model="B"), record(21, model="B")
     )
     split = make_split(manifest, "photo", 1)
-    assert split.notes == ("M B has 2 burst(s) to deal and is not in: validation.",)
+    assert split.notes == ("M B has 2 burst(s) and is not in: validation.",)
 
 
 def test_by_device_holds_one_whole_device_of_each_model_out() -> None:

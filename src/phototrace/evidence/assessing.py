@@ -71,7 +71,7 @@ class Assessment:
                     f"{'. ' if wide(figure) else ''}{wide(figure)}"
                 )
             left_out = [f"{count} {reason}" for reason, count in tested.left_out.items()]
-            lines.extend([f"  left out: {', '.join(left_out)} photos"] if left_out else [])
+            lines.extend([f"  photos left out: {', '.join(left_out)}"] if left_out else [])
         lines.extend(verdict(comparison) for comparison in self.comparisons)
         return [*lines, f"The page: {self.folder / PAGE}"]
 

@@ -1,4 +1,4 @@
-"""Model: what predicts. A network and what tells how to rebuild it, and nothing of its training.
+"""Model: what predicts. A network and how to rebuild it, without the record of its training.
 
 A folder with `model.json`, `weights.safetensors` and `contents.json` (their SHA-256) is a model; a
 run's folder is one too. Patches come from memory: no store, manifest or split is needed.

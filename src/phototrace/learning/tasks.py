@@ -93,7 +93,7 @@ class Task:
         return f"{figure:.1f} {self.unit}" if self.range else f"{figure:.1%}"
 
     def of_row(self, row: Mapping[str, Any]) -> str:
-        """What a row of a run's metrics says of the validation part, in words."""
+        """The validation figure in a row of a run's metrics, in words."""
         figure = row.get(f"validation_{self.metric}")
         said = "not measured" if figure is None else self.spelled(figure)
         return f"{row['leg']} {self.metric} {said}"
@@ -122,7 +122,7 @@ class Task:
         return replace(self, classes=classes)
 
     def facts(self) -> dict[str, Any]:
-        """What a saved model says of it, as plain values."""
+        """The task as a saved model describes it, in plain values."""
         limits = list(self.range) if self.range else None
         return {"task": self.name, "classes": list(self.classes), "range": limits,
                 "unit": self.unit}  # fmt: skip

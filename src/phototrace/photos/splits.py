@@ -178,7 +178,7 @@ def _by_photo(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) ->
         missing = [part for part in PARTS if not parts[part]]
         if missing and not (missing == ["test"] and camera in tested):
             dealt.notes.append(
-                f"{camera or 'Unknown camera'} has {len(bursts)} burst(s) to deal and is not in: "
+                f"{camera or 'Unknown camera'} has {len(bursts)} burst(s) and is not in: "
                 f"{', '.join(missing)}."
             )
     return dealt
@@ -280,7 +280,8 @@ def _device_roles(
             )
         elif found == {"test"}:
             dealt.notes.append(
-                f"All devices of {camera or 'unknown camera'} test: it is not in the train part."
+                f"All devices of {camera or 'unknown camera'} are for test: it is not in the "
+                "train part."
             )
     return roles
 

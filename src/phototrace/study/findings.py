@@ -44,7 +44,7 @@ class Detail:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the paper's findings, and what this study says of it.
+    """One of the paper's findings, and whether it holds in this study.
 
     Attributes:
         name: A word or two.

@@ -212,7 +212,7 @@ def _base(
     cameras = _cameras(photos, recipe, "B", missing)
     both = sorted(set(cameras) & set(few))
     if recipe.tasks.B.classes and both:
-        raise UsageError(f"{shown(both[0])} is a class of B and of C. C must be new to B: choose.")
+        raise UsageError(f"{shown(both[0])} is a class of B and of C. C must be new to B.")
     legs["B"]["classes"] = [camera for camera in cameras if camera not in few]
     legs["C"]["classes"] = few
     return Recipe.parse(whole), missing

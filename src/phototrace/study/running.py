@@ -1,4 +1,4 @@
-"""A study done: every training and forest of its plan, once, and what each said of the test part.
+"""Running a study: every training and forest of its plan, once, and its test predictions.
 
 The folder `out` holds the patch stores and runs (named by choices and data, so that nothing is
 done twice), `photos.parquet` (the photos the study began with), one file of predictions for each
