@@ -1,6 +1,8 @@
-# make demo   set up, then the main job on simulated cameras
-# make test   set up, then ruff, mypy, import-linter and pytest
-# make setup  the virtual environment alone
+# make demo      set up, then the main job on simulated cameras
+# make test      set up, then ruff, mypy, import-linter and the fast tests
+# make test-all  the same with all tests
+# make setup     the virtual environment alone
+# make dev       the virtual environment with the tools of the checks
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -8,7 +10,7 @@ BIN := $(VENV)/bin
 
 FAILED := echo "The packages could not be installed (pip says why above): phototrace needs a package index it can reach and 2 GB of disk."; exit 1
 
-.PHONY: demo test setup dev lint clean check-python
+.PHONY: demo test test-all lint setup dev clean
 
 demo: setup
 	$(BIN)/phototrace demo --out demo
@@ -16,12 +18,17 @@ demo: setup
 setup: $(VENV)/installed
 dev: $(VENV)/installed-dev
 
-test: dev
+test: lint
+	$(BIN)/pytest
+
+test-all: lint
+	$(BIN)/pytest -m ""
+
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "phototrace needs Python 3.11 or newer: install it, or give its path with make PYTHON=..."; exit 2; }

@@ -104,7 +104,7 @@ def test_the_whole_way_from_a_folder_to_a_page(
 
     status, out, err = phototrace(capsys, "evaluate", runs / "manipulation", manifest)
     assert status == 0, err
-    assert "of patches were named correctly (95 % interval" in out
+    assert "of patches were classified correctly (95 % interval" in out
     assert "used in training" in out
     page = runs / "manipulation" / "evaluation" / "index.html"
     assert "median filter" in page.read_text()
@@ -164,7 +164,7 @@ def test_a_transfer_and_a_hybrid_from_the_command_line(
     status, out, _ = phototrace(capsys, "audit", other, "--photos", manifest, "--json")
     assert status == 1
     assert {leak["text"].split(", ")[-1] for leak in json.loads(out)["leaks"]} == {
-        "but a photo of the same file trained the trunk."
+        "but the trunk was trained on the same file."
     }
 
 

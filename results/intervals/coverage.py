@@ -190,8 +190,8 @@ def difference(gain: float, loss: float, correlation: float) -> Scenario:
 def real(by: str) -> Scenario:
     """Accuracy on clusters drawn from those of real photos: their sizes and their accuracies.
 
-    The predictions are of a network that tells six manipulations apart; those on unaltered patches
-    are taken, which differ most from device to device.
+    The predictions are of a network for six manipulations. Only unaltered patches are used, because
+    their accuracy differs most from device to device.
     """
     found = Predictions.load(REAL)
     kept = found.label == found.classes.index("unaltered")

@@ -1,13 +1,13 @@
-"""The paper's ways of learning beside each other, on one set of photos: docs/mechanisms.md.
+"""The paper's ways of training compared, on one set of photos: docs/mechanisms.md.
 
     python results/mechanisms/mechanisms.py RECIPE --out FOLDER [--photos PHOTOS] [--write]
 
-RECIPE has two legs and a share depth (`real.toml`, `simulated.toml`). Trained are each leg alone,
-each on the other's frozen trunk, and both together, with equally many steps of each leg (a head on
-a frozen trunk: 30 passes); then extremely randomised trees on the fc2 features of the two single
-runs and of the hybrid, of 6,000 training patches of the target task. All share one split. What is
-finished in FOLDER is not done again. The tables are printed; `--write` puts them, and the
-predictions they come from, beside this file.
+RECIPE has two legs and a share depth (`real.toml`, `simulated.toml`). The program trains each leg
+alone, each leg on the other's frozen trunk, and both together, with equally many steps of each leg
+(30 epochs of a head on a frozen trunk). Then it fits extremely randomised trees on the fc2 features
+of the two single-task runs and of the hybrid, on 6,000 training patches of the target task. All
+share one split. What is finished in FOLDER is not done again. The tables are printed; `--write`
+puts them into the page, and the predictions they come from beside this file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One way of learning put to the test on one leg's task."""
+    """One way of training, tested on one leg's task."""
 
     leg: str
     way: str
@@ -104,7 +104,7 @@ def trainings(base: Recipe, manifest: Manifest, out: Path) -> dict[str, Run]:
 
 
 def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
-    """Every way of learning on every leg's task."""
+    """Every way of training on every leg's task."""
     runs = trainings(base, manifest, out)
     experiment = prepare(base, manifest)
     tests = out / "tests"
@@ -159,8 +159,8 @@ def tables(setting: str) -> dict[str, str]:
                 f"{entry['minutes']:.1f}",
             ))  # fmt: skip
         head = (
-            "", "right, % (95 % interval)", "on devices never seen, %",
-            "less single task, points", "minutes",
+            "", "accuracy, % (95 % interval)", "on devices never seen, %",
+            "minus single task, points", "minutes",
         )  # fmt: skip
         made[f"{setting} {leg}"] = table(head, rows) + meanings(figures)
     return made

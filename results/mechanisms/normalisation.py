@@ -1,4 +1,4 @@
-"""Why a short multitask training tests worse than it trains: whose batch-norm statistics?
+"""Why a short multitask training is less accurate in test: whose batch-norm statistics?
 
     python results/mechanisms/normalisation.py RECIPE --out FOLDER [--photos PHOTOS] [--write]
 

@@ -1,13 +1,13 @@
-"""What frozen batch norms do for the hybrid network's own outputs: a table in docs/results.md.
+"""The effect of frozen batch norms on the hybrid network's own output: a table in docs/results.md.
 
     # train, about ten minutes
     python results/studies/frozen_batch_norm.py --study FOLDER [--photos PHOTOS]
     # the table, or into the page
     python results/studies/frozen_batch_norm.py [--write]
 
-FOLDER is a finished study `corpus`. Its training A+B at fc2 is done once more with
-`freeze_batch_norm = 0` (the paper's way: each task normalised by its own
-batch in training, by the average at test) and tested on the study's own test patches. The
+FOLDER is a finished study `corpus`. Its training A+B at fc2 is repeated with
+`freeze_batch_norm = 0` (the paper's way: each task is normalised by its own batch in training and
+by the average in test) and tested on the study's own test patches. The
 predictions are kept beside this file.
 """
 
@@ -42,7 +42,7 @@ NAMES = {"A": "manipulation", "B": "camera"}
 
 
 def train(study: Path, photos: Path) -> None:
-    """Train A+B at fc2 without freezing, and store what it says of the study's test patches."""
+    """Train A+B at fc2 without freezing, and store its predictions for the study's test patches."""
     (given,) = study.glob("runs/AB-fc2-*/recipe.toml")
     data = Recipe.load(given).model_dump(exclude_none=True)
     data["name"] = "AB-fc2-moving"
@@ -63,13 +63,13 @@ def tables() -> dict[str, str]:
         (frozen,) = answers.predictions[Key(task, "multitask", "A+B", "fc2")]
         moving = Predictions.load(STORED / f"{task}.parquet")
         for what, one in (
-            ("a network of its own", single),
+            ("single task", single),
             ("A+B, frozen", frozen),
             ("A+B, not frozen (the paper's way)", moving),
         ):
             less = "" if one is single else points_and_interval(compare(one, single))
             rows.append((name, what, percent_and_interval(patch_trials(one).figure()), less))
-    head = ("task", "network", "right, % (95 % interval)", "less a network of its own, points")
+    head = ("task", "network", "accuracy, % (95 % interval)", "minus single task, points")
     return {"freezing": table(head, rows)}
 
 

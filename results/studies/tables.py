@@ -85,7 +85,7 @@ def _paper_table(results: Results, number: int) -> str:
 
 
 def _kept(results: Results) -> str:
-    """What transfer at fc2 keeps of the accuracy above guessing."""
+    """The share of the accuracy above guessing that transfer at fc2 keeps."""
     rows = []
     for target, source, what in (
         ("A", "B", "manipulation on camera features"),
@@ -135,7 +135,7 @@ def _facts(results: Results) -> str:
     head = (
         "task",
         "classes",
-        "photos a class: train",
+        "photos per class: train",
         "validation",
         "test",
         "patches: train",

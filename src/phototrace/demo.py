@@ -42,12 +42,12 @@ def run_demo(out: Path, tell: Callable[[str], None] = say) -> Path:
         f"{len(scenes)} scenes that all of them photographed."
     )
     tell(
-        "2. The paper's study, small: what was done to a patch (A), which of five cameras took it\n"
-        "   (B), which of three others of which there are few photos (C); each alone, on features\n"
-        "   of another, and together"
+        "2. The paper's study, small: the manipulation of a patch (A), one of five camera models\n"
+        "   (B), and one of three other models with few photos (C): each task alone, on features\n"
+        "   of another task, and together"
     )
     results = reproduce(recipe, manifest, out)
-    tell("3. The paper's findings, held against these photos")
+    tell("3. The paper's findings on these photos")
     for finding in results.findings:
         tell(f"   {finding.name + ':':32} {finding.verdict}")
     page = out / PAGE

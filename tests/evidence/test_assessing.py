@@ -49,7 +49,7 @@ def assessed(
     return assess(runs, photos, tmp_path_factory.mktemp("out"))
 
 
-def test_only_photos_that_taught_nothing_are_tested(
+def test_only_photos_that_trained_nothing_are_tested(
     assessed: Assessment, runs: list[Run], photos: Manifest
 ) -> None:
     part = runs[0].split["part"]
@@ -63,8 +63,8 @@ def test_a_burst_with_a_training_photo_is_not_tested(
 ) -> None:
     part = runs[0].split["part"]
     test = [r for r in photos.photos if part[r.sha256] == "test"]
-    taught = next(r for r in photos.photos if part[r.sha256] == "train")
-    joined = {test[0].id, taught.id}
+    trained = next(r for r in photos.photos if part[r.sha256] == "train")
+    joined = {test[0].id, trained.id}
     rows = (replace(r, burst="b" if r.id in joined else "") for r in photos.photos)
     tested = predict_photos(runs[0], replace(photos, photos=tuple(rows)), tmp_path)
     assert set(tested.predictions.photo) == {r.id for r in test[1:]}
@@ -100,7 +100,7 @@ def test_runs_with_the_same_weights_do_not_differ(assessed: Assessment) -> None:
     (comparison,) = assessed.comparisons
     assert comparison.difference.value == 0
     assert not comparison.excludes_zero
-    assert "cannot be told apart" in assessed.sentences()[-2]
+    assert "do not differ beyond chance" in assessed.sentences()[-2]
 
 
 def test_wide_intervals_are_put_in_words(assessed: Assessment) -> None:
@@ -165,11 +165,11 @@ def test_a_leg_without_photos_does_not_keep_the_others_from_being_tested(
     result = assess([hybrid], replace(photos, photos=strange), tmp_path)
     assert [e.run for e in result.evaluations] == ["hybrid (what)"]
     assert set(result.untested) == {"hybrid (which)", "hybrid (few)"}
-    assert "camera that the run does not know" in result.untested["hybrid (few)"]
+    assert "camera that the run was not trained on" in result.untested["hybrid (few)"]
     assert {entry["path"] for entry in result.unreadable()} == set(result.untested)
 
 
-def test_photos_that_taught_a_trunk_are_left_out(
+def test_photos_that_trained_a_trunk_are_left_out(
     runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:
     data = runs[0].recipe.model_dump()
@@ -195,16 +195,16 @@ def test_photos_of_unknown_cameras_are_left_out_and_counted(
         for i, r in enumerate(photos.photos)
     )
     result = assess(runs[:1], replace(photos, photos=others), tmp_path)
-    assert result.tested[0].left_out["of a camera that the run does not know"] > 0
+    assert result.tested[0].left_out["of a camera that the run was not trained on"] > 0
 
 
 def test_nothing_left_to_test_is_a_sentence(
     runs: list[Run], photos: Manifest, tmp_path: Path
 ) -> None:
     part = runs[0].split["part"]
-    taught = tuple(r for r in photos.photos if part[r.sha256] == "train")
+    trained = tuple(r for r in photos.photos if part[r.sha256] == "train")
     with pytest.raises(UsageError, match="used in training"):
-        assess(runs[:1], replace(photos, photos=taught), tmp_path)
+        assess(runs[:1], replace(photos, photos=trained), tmp_path)
 
 
 def test_two_runs_of_one_name_are_refused(

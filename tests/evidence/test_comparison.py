@@ -70,8 +70,8 @@ def test_turned_round_the_difference_changes_its_sign(made_up: MakeUp) -> None:
     assert one.difference.low == pytest.approx(-two.difference.high)
     assert one.excludes_zero
     assert excludes_zero(one.difference.intervals[0])
-    assert "a is right more often than b" in verdict(one)
-    assert "a is right more often than b" in verdict(two)
+    assert "a is more accurate than b" in verdict(one)
+    assert "a is more accurate than b" in verdict(two)
 
 
 def test_pairing_is_sharper_than_two_separate_intervals(made_up: MakeUp) -> None:
@@ -91,7 +91,7 @@ def test_few_photos_that_differ_prove_nothing(made_up: MakeUp) -> None:
     found = compare(a, replace(a, probabilities=chances, run="b"))
     assert found.difference.value == pytest.approx(5 / 60)
     assert not found.excludes_zero
-    assert "cannot be told apart" in verdict(found)
+    assert "do not differ beyond chance" in verdict(found)
 
 
 def test_devices_are_compared_one_by_one(made_up: MakeUp) -> None:
@@ -162,10 +162,10 @@ def test_numbers_are_compared_by_their_absolute_errors(made_up_numbers: MakeUpNu
         assert "a is nearer to the truth than b" in verdict(one)
     difference = found.difference
     assert (
-        f"the mean error of b less that of a is +{difference.value:.2f} strength steps (95 %"
+        f"the mean error of b minus that of a is +{difference.value:.2f} strength steps (95 %"
         f" interval +{difference.low:.2f} to +{difference.high:.2f} over" in verdict(found)
     )
-    assert "cannot be told apart" in verdict(compare_numbers(a, replace(a, run="again")))
+    assert "do not differ beyond chance" in verdict(compare_numbers(a, replace(a, run="again")))
 
 
 def test_a_wild_answer_of_either_run_is_counted(made_up_numbers: MakeUpNumbers) -> None:

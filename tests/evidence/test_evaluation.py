@@ -180,7 +180,7 @@ def test_a_run_that_is_never_wrong_is_not_certain(made_up: MakeUp) -> None:
     over_photos = result.accuracy.intervals[0]
     assert over_photos.low == pytest.approx(0.025 ** (1 / 152))
     assert "exact" in over_photos.method
-    assert "100 % of patches were named correctly (95 % interval, exact, " in headline(result)
+    assert "100 % of patches were classified correctly (95 % interval, exact, " in headline(result)
 
 
 def test_the_result_is_json_without_nan(made_up: MakeUp) -> None:

@@ -58,7 +58,7 @@ def test_the_confusion_matrix_shows_shares_of_each_true_class(result: Evaluation
 def test_thirty_classes_are_drawn_without_figures_in_the_cells(made_up: MakeUp) -> None:
     names = tuple(f"Maker Model {number}" for number in range(30))
     drawn = texts(confusion_figure(evaluate(made_up(4, classes=names), resamples=100)))
-    assert sorted(drawn) == sorted([*names, *names, "named as", "truly"])
+    assert sorted(drawn) == sorted([*names, *names, "predicted class", "true class"])
 
 
 def test_photos_are_counted_by_their_share(made_up: MakeUp) -> None:
@@ -181,7 +181,7 @@ def test_training_of_numbers_shows_errors() -> None:
     ]
     drawn = texts(training_figure(rows))
     assert {"mean error", "training", "validation part"} <= set(drawn)
-    assert "patches named correctly, %" not in drawn
+    assert "accuracy, % of patches" not in drawn
 
 
 def test_units_and_devices_of_numbers_are_drawn_as_plain_text(

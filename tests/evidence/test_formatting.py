@@ -50,23 +50,23 @@ def test_counted_has_a_plural() -> None:
     ("value", "low", "high", "clusters", "said"),
     [
         (1.0, 0.67, 1.0, 21,
-         "Nothing was wrong in 21 devices, but so few cannot rule out that in other devices up to "
+         "No error occurred in 21 devices, but so few cannot rule out that in other devices up to "
          "33.0 % are wrong."),
         (0.997, 0.67, 1.0, 21,
-         "Errors were met in too few of 21 devices to tell how common they are: so few cannot rule "
+         "Errors occurred in too few of 21 devices to tell how common they are: so few cannot rule "
          "out that in other devices up to 33.0 % are wrong."),
         (0.0, 0.0, 0.13, 36,
-         "Nothing was right in 36 devices, but so few cannot rule out that in other devices up to "
-         "13.0 % are right."),
+         "Nothing was correct in 36 devices, but so few cannot rule out that in other devices up "
+         "to 13.0 % are correct."),
         (0.02, 0.001, 0.13, 36,
-         "Right answers were met in too few of 36 devices to tell how common they are: so few "
-         "cannot rule out that in other devices up to 13.0 % are right."),
+         "Correct results occurred in too few of 36 devices to tell how common they are: so few "
+         "cannot rule out that in other devices up to 13.0 % are correct."),
         (0.75, 0.006, 0.999, 1,
          "Tested on 1 device only: so few cannot rule out that in other devices 0.6 or 99.9 % are "
-         "right."),
+         "correct."),
         (0.95, 0.3, 0.999, 3,
          "Tested on 3 devices only: so few cannot rule out that in other devices 30.0 or 99.9 % "
-         "are right."),
+         "are correct."),
         (0.98, 0.89, 0.99, 21, ""),
     ],
 )  # fmt: skip

@@ -65,7 +65,7 @@ def test_what_a_leg_leaves_out_is_not_tested(run: Run, coloured: Manifest, tmp_p
     kept = {r.id for r in in_test_part(run, coloured) if r.extra["colour"] == "red"}
     assert set(tested.predictions.photo) == kept
     blue = sum(r.extra["colour"] == "blue" for r in coloured.photos)
-    assert 0 < blue == tested.left_out["not taken by the recipe"]
+    assert 0 < blue == tested.left_out["not chosen by the recipe"]
     assert tested.photos == len(kept)
     assert tested.photos + sum(tested.left_out.values()) == len(coloured.photos)
 
@@ -100,9 +100,9 @@ def test_a_new_photo_of_a_renamed_camera_is_tested_too(
 def test_no_more_photos_are_tested_than_the_leg_takes(coloured: Manifest, tmp_path: Path) -> None:
     choice = recipe(photos={"test": 3, "train": 6})
     run = train_recipe(choice, coloured, tmp_path, backbone=tiny)
-    taught = Counter(run.split["part"][r.sha256] for r in coloured.photos)
-    assert taught["train"] > 6
-    assert taught["test"] > 3
+    trained = Counter(run.split["part"][r.sha256] for r in coloured.photos)
+    assert trained["train"] > 6
+    assert trained["test"] > 3
     tested = predict_photos(run, coloured, tmp_path, backbone=tiny)
     assert tested.photos == 3
     assert set(tested.predictions.photo) < {r.id for r in in_test_part(run, coloured)}
@@ -117,7 +117,7 @@ def test_a_page_names_the_seed_of_the_training(
     monkeypatch.setitem(BACKBONES, "tiny", tiny)
     assess([run], coloured, tmp_path)
     (page,) = tmp_path.glob("*.html")
-    assert "renamed, seed 0 (of the training 5)" in page.read_text(encoding="utf-8")
+    assert "renamed, seed 0 (training seed 5)" in page.read_text(encoding="utf-8")
 
 
 def test_photos_that_the_split_keeps_out_are_not_tested(coloured: Manifest, tmp_path: Path) -> None:
@@ -131,4 +131,4 @@ def test_photos_that_the_split_keeps_out_are_not_tested(coloured: Manifest, tmp_
     assert set(run.split["excluded"]) == {r.sha256 for r in unknown}
     tested = predict_photos(run, manifest, tmp_path, backbone=tiny)
     assert set(tested.predictions.photo) == {r.id for r in in_test_part(run, manifest)}
-    assert tested.left_out["kept out of every part by the split"] == len(unknown) == 3
+    assert tested.left_out["excluded by the split"] == len(unknown) == 3

@@ -88,7 +88,7 @@ def test_a_model_gives_numbers_in_the_range(quality: Run) -> None:
     assert found.dtype == np.float64
     assert found.min() >= 50
     assert found.max() <= 95
-    with pytest.raises(UsageError, match="a number, not a class"):
+    with pytest.raises(UsageError, match="has a number, no classes"):
         model.predict_proba(patches)
 
 

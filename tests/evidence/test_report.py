@@ -137,13 +137,13 @@ def test_the_first_thing_said_is_the_answer(made_up: MakeUp) -> None:
     order = [
         "Six manipulations",
         f"{100 * figure.value:.1f}",
-        "of patches were named correctly",
+        "of patches were classified correctly",
         f"95 % interval {100 * figure.low:.1f} to {100 * figure.high:.1f} over",
         "24 test photos from 12 devices and 11 scenes",
-        "What was kept apart No photo was both trained",
+        "How training and test were separated No photo was both trained",
         "Before you rely on this Only JPEG files were tested.",
         "Only 4 devices tested here had never been seen in training",
-        "What is mistaken for what",
+        "Confusion matrix",
     ]
     text = text[text.index("phototrace evaluation report") :]
     places = [text.index(part) for part in order]
@@ -163,7 +163,7 @@ def test_the_first_thing_said_of_numbers_is_the_answer(made_up_numbers: MakeUpNu
         "24 test photos from 12 devices and 11 scenes",
         "off in decisions on whole photos",
         "Always answering 72.50, the middle, would be off by 13.50.",
-        "What was kept apart No photo was both trained",
+        "How training and test were separated No photo was both trained",
         "Before you rely on this Only JPEG files were tested.",
         "4 of 10 equal parts of the range had no test patch.",
         "Only 4 devices tested here had never been seen in training",
@@ -180,7 +180,7 @@ def test_the_first_thing_said_of_numbers_is_the_answer(made_up_numbers: MakeUpNu
     text = text[text.index("phototrace evaluation report") :]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
-    assert "named correctly" not in text
+    assert "classified correctly" not in text
     assert "mean error" in text[text.index("Words used here") :]
 
 
@@ -192,7 +192,7 @@ def test_one_page_holds_sections_of_both_kinds(
     page = Page(render_report([section(a), section(made_up()), section(b)], [pair]))
     text = " ".join("".join(page.texts).split())
     assert text.count("first is nearer to the truth than second") == 2
-    assert "of patches were named correctly" in text
+    assert "of patches were classified correctly" in text
     assert f"on the same {pair.matched} patches" in text
     assert f"{pair.a_nearer:,} patches" in text
     assert "Difference in mean error, in strength steps." in text
@@ -238,7 +238,7 @@ def test_a_run_without_errors_seen_devices_or_many_photos_is_reported(made_up: M
                     scene=np.full(n, "")).select(table.label < 2)  # fmt: skip
     page = " ".join(" ".join(Page(render_report([section(table)])).texts).split())
     assert "not tested" in page
-    assert "never named" in page
+    assert "never predicted" in page
     assert "Only 1 photo: too few" in page
     assert "How it was trained" not in page
 
@@ -247,22 +247,22 @@ def test_no_wide_interval_stands_without_its_meaning(made_up: MakeUp) -> None:
     """All is right on few photos: every figure's interval is wide and says why."""
     run = section(made_up(12, devices=11, scenes=11, skill=60))
     page = " ".join("".join(Page(render_report([run])).texts).split())
-    answer = page[page.index("named correctly") : page.index("What was kept apart")]
+    answer = page[page.index("classified correctly") : page.index("How training and test")]
     result = run.evaluation
     assert isinstance(result, Evaluation)
     assert headline(result).endswith(wide(result.accuracy))
     assert result.accuracy.interval.clusters == 11
     # The figure itself, decisions on photos, and patches of scenes and devices never seen.
-    assert answer.count("Nothing was wrong in 11 devices, but so few cannot rule out") == 2
+    assert answer.count("No error occurred in 11 devices, but so few cannot rule out") == 2
     assert answer.count("cannot rule out") == 4
-    assert f"patches, each class counting alike: {wide(result.balanced_accuracy)}" in page
+    assert f"patches, balanced over classes: {wide(result.balanced_accuracy)}" in page
     for stratum in result.strata:
         assert f"{stratum.what}: {stratum.value}: {wide(stratum.accuracy)}" in page
     for row in result.by_class:
         assert row.recall is not None
         assert f"{row.name}: {wide(row.recall)}" in page
-    assert "Where a device has fewer than ten, its interval is wide" in page
-    assert "Where a scene has fewer than ten, its interval is wide" in page
+    assert "If a device has fewer than ten photos, its interval is wide" in page
+    assert "If a scene has fewer than ten photos, its interval is wide" in page
 
 
 def test_narrow_intervals_need_no_words(made_up: MakeUp) -> None:
@@ -280,7 +280,7 @@ def test_comparisons_have_their_sections(made_up: MakeUp) -> None:
     pair = compare(a, b.select(b.label > 0), resamples=100)
     page = Page(render_report([section(a), section(b)], [pair]))
     text = " ".join("".join(page.texts).split())
-    assert text.count("first is right more often than second") == 2
+    assert text.count("first is more accurate than second") == 2
     assert f"on the same {pair.matched} patches" in text
     assert "have no counterpart and are left out" in text
     ids = [value for name, value in page.attributes if name == "id"]

@@ -279,7 +279,7 @@ def test_changed_features_are_found(make_run: MakeRun, store: PatchStore, tmp_pa
     data = bytearray(path.read_bytes())
     data[-7] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(DamagedError, match=r"has changed.*computed anew"):
+    with pytest.raises(DamagedError, match=r"has changed.*computed again"):
         extractor.transform_store(store, tmp_path / "kept")
 
 

@@ -40,7 +40,7 @@ def toy(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
 
 @pytest.fixture(scope="module")
 def leaking(photos: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """The photos with copies of some, saved again, under a camera that tests."""
+    """The photos with copies of some, resaved, under a camera that tests."""
     root = tmp_path_factory.mktemp("leaking")
     records = [replace(p, path=str(photos.path_of(p))) for p in photos.photos]
     part = prepare(Recipe.parse({**CHOICE, "split": {"by": "photo"}}), photos).split.part
@@ -63,11 +63,11 @@ def split(leaking: Manifest) -> Split:
 
 
 def test_a_training_refuses_leaks_and_says_which(leaking: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"leaks \(2 saved again\).*copy-0\.jpg.*--allow-leaks"):
+    with pytest.raises(UsageError, match=r"leaks \(2 resaved\).*copy-0\.jpg.*--allow-leaks"):
         train_recipe(Recipe.parse(CHOICE), leaking, tmp_path, backbone=toy)
     assert not (tmp_path / "toy").exists()
     run = train_recipe(Recipe.parse(CHOICE), leaking, tmp_path, backbone=toy, allow_leaks=True)
-    assert [leak["kind"] for leak in run.provenance["leaks"]] == ["saved again"] * 2
+    assert [leak["kind"] for leak in run.provenance["leaks"]] == ["resaved"] * 2
     assert run.provenance["leaks"][0]["parts"] == ["train", "test"]
 
 
@@ -112,13 +112,13 @@ def test_photos_that_cannot_be_read_are_passed_over(
         audit(manifest, split)
 
 
-def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
+def test_what_trained_a_trunk_must_not_test(photos: Manifest) -> None:
     part = {p.id: "test" if p.device == "1" else "train" for p in photos.photos}
     split = Split("device and scene", 0, part, {}, "")
     tests = [p for p in photos.photos if part[p.id] == "test"]
-    taught = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
+    trained = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
               "scenes": []}  # fmt: skip
-    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, taught)] == [
+    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, trained)] == [
         ("same file", tests[0].path)
     ]
     device = {"part": {}, "devices": ["Make A / 1"], "scenes": ["scene 0"]}
@@ -126,7 +126,7 @@ def test_what_taught_a_trunk_must_not_test(photos: Manifest) -> None:
     assert {leak.kind for leak in found} == {"same device", "same scene"}
     assert trunk_leaks(photos, replace(split, by="photo"), device) == []
     with pytest.raises(UsageError, match="1 same file"):
-        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=taught)
+        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=trained)
 
 
 def test_the_command_trains_on_leaks_only_when_told(
@@ -142,7 +142,7 @@ def test_the_command_trains_on_leaks_only_when_told(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
-    assert "The split leaks (2 saved again)" in capsys.readouterr().err
+    assert "The split leaks (2 resaved)" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*command, "--allow-leaks"])
     with pytest.raises(SystemExit) as end:
         cli.main()

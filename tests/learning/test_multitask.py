@@ -140,7 +140,11 @@ def test_multitask_is_the_papers_definition(legs: list[str], depth: str, preset:
 
 @pytest.mark.parametrize(
     ("legs", "depth", "preset", "steps"),
-    [(["a", "b", "c"], "conv2", "modern", STEPS), (["b", "c"], "fc2", "caffe", EPOCH + 2)],
+    [
+        (["b", "c"], "fc2", "caffe", 3),
+        pytest.param(["a", "b", "c"], "conv2", "modern", STEPS, marks=pytest.mark.slow),
+        pytest.param(["b", "c"], "fc2", "caffe", EPOCH + 2, marks=pytest.mark.slow),
+    ],
 )
 def test_so_it_is_with_mislnet(legs: list[str], depth: str, preset: str, steps: int) -> None:
     network = start(mislnet, legs, depth, preset)

@@ -219,8 +219,11 @@ train_recipe(test_training.{choice}(), photos, Path({out!r}), backbone=test_trai
 
 @pytest.mark.parametrize(
     ("choice", "in_save"),
-    [(recipe, False), (recipe, True), (hybrid, False)],
-    ids=["in an epoch", "in a save", "with two legs"],
+    [
+        pytest.param(recipe, False, id="in an epoch", marks=pytest.mark.slow),
+        pytest.param(recipe, True, id="in a save"),
+        pytest.param(hybrid, False, id="with two legs", marks=pytest.mark.slow),
+    ],
 )
 def test_kill_9_and_resume_is_bit_equal(
     photos: Manifest, finished: Run, tmp_path: Path, choice: Callable[[], Recipe], in_save: bool

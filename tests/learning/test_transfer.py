@@ -209,7 +209,7 @@ def test_resume_is_bit_equal(
         with pytest.raises(CutOffError):
             train_recipe(choice, photos, tmp_path / "cut", backbone=mixed, trunk=source)
     for folder in (tmp_path / "cut" / "stores").glob("trunk-*"):
-        shutil.rmtree(folder)  # made anew, the same to the bit
+        shutil.rmtree(folder)  # made again, the same to the bit
     resumed = train_recipe(
         choice, photos, tmp_path / "cut", backbone=mixed, trunk=source, resume=True
     )
@@ -218,7 +218,7 @@ def test_resume_is_bit_equal(
     assert again.hash == resumed.hash
 
 
-def test_photos_that_taught_the_trunk_count_as_taught(
+def test_photos_that_trained_the_trunk_count_as_trained(
     photos: Manifest, source: Run, tmp_path: Path
 ) -> None:
     """The trunk saw all photos; this transfer's own split has half of them."""
@@ -232,8 +232,8 @@ def test_photos_that_taught_the_trunk_count_as_taught(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparing, "make_split", lambda *_, **__: split)
         run = train_recipe(choice, half, tmp_path, backbone=mixed, trunk=source)
-    taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
-    assert taught <= {s for s, part in run.split["part"].items() if part in ("train", "validation")}
+    used = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
+    assert used <= {s for s, part in run.split["part"].items() if part in ("train", "validation")}
     assert {r.sha256 for r in tests} == {s for s, p in run.split["part"].items() if p == "test"}
     assert set(source.split["scenes"]) <= set(run.split["scenes"])
 
@@ -246,27 +246,27 @@ def test_photos_that_taught_the_trunk_count_as_taught(
         ({"split": {"by": "scene", "validation": 0.15, "test": 0.25}}, r"\d same scene"),
     ],
 )
-def test_a_test_photo_that_taught_the_trunk_is_a_leak(
+def test_a_test_photo_that_trained_the_trunk_is_a_leak(
     photos: Manifest, source: Run, tmp_path: Path, top: dict[str, Any], how: str
 ) -> None:
     choice = recipe("leak", network={"share_depth": "dense"}, top=top)
-    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*trained the trunk"):
+    with pytest.raises(UsageError, match=rf"split leaks.*{how}.*trunk was trained on"):
         train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source)
     assert not list((tmp_path / "stores").glob("*/"))
     run = train_recipe(choice, photos, tmp_path, backbone=mixed, trunk=source, allow_leaks=True)
-    assert "trained the trunk" in run.provenance["leaks"][-1]["text"]
-    taught = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
-    assert not taught & {s for s, part in run.split["part"].items() if part == "test"}
+    assert "the trunk was trained on" in run.provenance["leaks"][-1]["text"]
+    trained = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
+    assert not trained & {s for s, part in run.split["part"].items() if part == "test"}
 
 
-def test_a_burst_or_a_device_kept_out_that_taught_the_trunk_is_a_leak(
+def test_a_burst_or_a_device_kept_out_that_trained_the_trunk_is_a_leak(
     photos: Manifest, source: Run
 ) -> None:
     """The other photo of the burst may be among these photos, or known to the trunk's run alone."""
     part = source.split["part"]
     test = next(r for r in photos.photos if part[r.sha256] == "test")
-    taught = next(r for r in photos.photos if part[r.sha256] == "train")
-    records = tuple(replace(r, burst="pair") if r in (test, taught) else r for r in photos.photos)
+    trained = next(r for r in photos.photos if part[r.sha256] == "train")
+    records = tuple(replace(r, burst="pair") if r in (test, trained) else r for r in photos.photos)
     split = prepare(transfer("t", "dense"), photos).split
 
     def leaks(kept: Sequence[PhotoRecord], facts: Mapping[str, Any], *devices: str) -> set[str]:

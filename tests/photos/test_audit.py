@@ -60,11 +60,11 @@ def test_a_photo_saved_again_is_found(clean: Manifest, picture: Picture) -> None
     picture(3).resize((90, 60), Image.Resampling.LANCZOS).save(path, quality=50)
     manifest = replace(clean, photos=(*clean.photos, listed(clean.root, "again.jpg", "test")))
     (leak,) = audit(manifest, split_from_column(manifest))
-    assert (leak.kind, leak.a, leak.b) == ("saved again", "03.jpg", "again.jpg")
+    assert (leak.kind, leak.a, leak.b) == ("resaved", "03.jpg", "again.jpg")
     assert leak.parts == ("train", "test")
     assert "03.jpg in train" in leak.text
     assert [(k.kind, k.a, k.b, k.parts) for k in audit(manifest)] == [
-        ("saved again", "03.jpg", "again.jpg", ("", ""))
+        ("resaved", "03.jpg", "again.jpg", ("", ""))
     ]
     same_part = replace(clean, photos=(*clean.photos, listed(clean.root, "again.jpg", "train")))
     assert found(same_part) == []
@@ -76,7 +76,7 @@ def test_without_hashes_in_the_manifest_they_are_computed(
     picture(3).save(clean.root / "again.jpg", quality=50)
     photos = (*clean.photos, listed(clean.root, "again.jpg", "test"))
     bare = replace(clean, photos=tuple(replace(p, extra={"part": p.extra["part"]}) for p in photos))
-    assert found(bare) == [("saved again", "03.jpg", "again.jpg")]
+    assert found(bare) == [("resaved", "03.jpg", "again.jpg")]
 
 
 def test_near_hashes_of_different_pictures_are_not_enough(clean: Manifest) -> None:
@@ -109,7 +109,7 @@ def test_a_burst_of_copies_is_told_once(clean: Manifest, picture: Picture) -> No
     picture(3).save(clean.root / "again.jpg", quality=50)
     photos = (*clean.photos, listed(clean.root, "again.jpg", "test", burst="b"))
     manifest = planted(replace(clean, photos=photos), p03={"burst": "b"})
-    assert [kind for kind, _, _ in found(manifest)] == ["saved again"]
+    assert [kind for kind, _, _ in found(manifest)] == ["resaved"]
 
 
 def test_a_device_is_found_where_the_split_promises_to_part_it(clean: Manifest) -> None:

@@ -74,7 +74,7 @@ def leaking(clean: Manifest, picture: Picture) -> tuple[Manifest, set[tuple[str,
         size = (72, 48) if number < 2 else (60, 40)
         image.resize(size, Image.Resampling.LANCZOS).save(clean.root / name, quality=60)
         more.append(listed(clean.root, name, "test", other.device, other.scene))
-        plant("saved again", source.path, name)
+        plant("resaved", source.path, name)
 
         # A burst: seconds apart, in train and validation, which may share a device.
         a, b = 120 + 6 * number, 121 + 6 * number
@@ -116,7 +116,7 @@ def test_all_twenty_are_found_by_their_kinds(
     manifest, wanted = leaking
     leaks = audit(manifest, split_from_column(manifest, by=BY))
     assert Counter(leak.kind for leak in leaks) == dict.fromkeys(
-        ("same file", "saved again", "same burst", "same device", "same scene"), 4
+        ("same file", "resaved", "same burst", "same device", "same scene"), 4
     )
     assert kinds(leaks) == wanted
 
@@ -157,4 +157,4 @@ def test_one_scene_by_two_devices_is_no_photo_saved_again(
     ):
         manifest = replace(clean, photos=(one, *others, unsure))
         found = [x.kind for x in audit(manifest, split_from_column(manifest, by="photo"))]
-        assert found == ["saved again"]
+        assert found == ["resaved"]

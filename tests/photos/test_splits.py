@@ -184,7 +184,7 @@ def test_by_photo_a_model_with_few_bursts_is_noted() -> None:
         *(record(n) for n in range(9)), record(20, model="B"), record(21, model="B")
     )
     split = make_split(manifest, "photo", 1)
-    assert split.notes == ("M B has 2 burst(s) to deal and is not in: validation.",)
+    assert split.notes == ("M B has 2 burst(s) and is not in: validation.",)
 
 
 def test_by_device_holds_one_whole_device_of_each_model_out() -> None:
@@ -242,7 +242,7 @@ def test_by_device_a_model_with_one_device_is_not_tested_and_noted() -> None:
     manifest = manifest_of(*cameras("A", 2, 5).photos, *one)
     split = make_split(manifest, "device", 1)
     assert {split.part[p.id] for p in one} == {"train", "validation"}
-    assert split.notes == ("M B has one device only: it is not in the test part.",)
+    assert split.notes == ("M B has one device only, so it is not in the test part.",)
 
 
 def test_by_device_the_largest_trains_and_a_tiny_one_is_not_drawn() -> None:
@@ -320,8 +320,8 @@ def test_by_device_and_scene_counts_what_is_left_over() -> None:
     split = make_split(manifest, "device and scene", 1)
     assert sizes(split) == {"train": 14, "validation": 2, "test": 4}
     assert Counter(split.excluded.values()) == {
-        "a test device in a scene that does not test": 16,
-        "a test scene by a device that does not test": 4,
+        "a test device in a scene that is not a test scene": 16,
+        "a test scene by a device that is not a test device": 4,
     }
     assert [note.split()[0] for note in split.notes] == ["16", "4"]
 

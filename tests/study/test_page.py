@@ -298,11 +298,12 @@ def test_the_page_shows_tables_trainings_and_what_was_studied(
     assert f"A transfer B conv1 {percent(one.accuracy.value)}" in text
     assert f"{one.retrained:,} {one.patches:,} {one.steps:,} {one.seconds / 60:,.1f}" in text
     for part in (
-        "20 classes; photos of each: 70 to 89 to train, 10 to 29 to validation, 20 to 39 to test.",
-        "Taken in one house.", "Devices and scenes, both. One model has one device.",
+        "20 classes. Photos per class: 70 to 89 for training, 10 to 29 for validation, "
+        "20 to 39 for test.",
+        "Taken in one house.", "By device and by scene. One model has one device.",
         "2, with seeds 4, 5", "missing from B", "Nikon D200", "a.jpg cannot be read.",
         "Maker Model 19 89 29 39", "None found.", "1" * 64, "2" * 64, "3" * 64, "B" * 64,
-        "torch 2.13.0", "training.epochs 30", "Tested on few: A on 3 scenes",
+        "torch 2.13.0", "training.epochs 30", "The tests are small: A on 3 scenes",
     ):  # fmt: skip
         assert part in text, part
     assert "missing from C" not in text
@@ -313,9 +314,12 @@ def test_the_page_shows_tables_trainings_and_what_was_studied(
     [
         ({"illustration": True}, "An illustration, not evidence"),
         ({"photos": {"simulated": {"scenes": 12}}}, "The photos are simulated."),
-        ({"photos": {"recompress": 90}}, "saved anew at quality 90"),
+        ({"photos": {"recompress": 90}}, "recompressed at quality 90"),
         ({"split": {"by": "photo"}}, "Camera, scene and quantisation table are confounded"),
-        ({"split": {"by": "device"}}, "Training and test share scenes, and mostly"),
+        (
+            {"split": {"by": "device"}},
+            "Training and test share scenes and most quantisation tables",
+        ),
     ],
 )
 def test_what_must_not_be_relied_on_is_said(

@@ -10,6 +10,7 @@ from phototrace.learning.recipe import validated
 from phototrace.photos.manifest import Manifest
 from phototrace.recipes import study_path
 from phototrace.study.paper import Key
+from phototrace.study.plan import plan_study
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.reproducing import check, reproduce
 from phototrace.study.running import study_photos
@@ -59,9 +60,29 @@ def cut(sizes: dict[str, object]) -> StudyRecipe:
     return validated(StudyRecipe, data, "cut")
 
 
+FEW = {"train": 40, "validation": 4, "test": 8}
+SIZES: dict[str, object] = {"A": {"train": 30, "validation": 4, "test": 6}, "B": FEW, "C": FEW}
+
+
+def test_the_papers_plan_on_a_tiny_dresden_tree(dresden: Path, tmp_path: Path) -> None:
+    recipe = cut(SIZES)
+    plan = plan_study(recipe, study_photos(recipe, Path(), dresden, tmp_path))
+    assert plan.experiment.tasks["B"].classes == ("Canon Ixus70", "Rollei RCP-7325XS")
+    assert plan.experiment.tasks["C"].classes == ("Nikon D70", "Sony DSC-W170")
+    assert len(plan.missing["B"]) == 18
+    assert plan.missing["C"] == ["HTC One M7", "Mot. Droid Maxx", "Samsung Galaxy S2"]
+    assert len(plan.trainings) == 5 + 3 * 2  # at each of two depths: A+B, and both transfers
+    for task, count in (("A", 6 * 6), ("B", 8 * 2), ("C", 8 * 2)):
+        assert len(plan.tests[task]) == count
+        devices = {p.device_id for p in plan.tests[task].manifest.photos}
+        assert not devices & {
+            p.device_id for made in plan.experiment.plans.values() for p in made.manifest.photos
+        }
+
+
+@pytest.mark.slow
 def test_the_papers_protocol_on_a_tiny_dresden_tree(dresden: Path, tmp_path: Path) -> None:
-    few = {"train": 40, "validation": 4, "test": 8}
-    recipe = cut({"A": {"train": 30, "validation": 4, "test": 6}, "B": few, "C": few})
+    recipe = cut(SIZES)
     photos = study_photos(recipe, Path(), dresden, tmp_path)
     assert {p.corpus for p in photos.photos} == {"dresden"}
     results = reproduce(recipe, photos, tmp_path / "study")

@@ -54,10 +54,10 @@ def test_retrained_parameters_by_depth(plan: StudyPlan) -> None:
 
 def test_no_photo_that_tests_any_task_trains_another(plan: StudyPlan) -> None:
     tested = {p.sha256 for found in plan.tests.values() for p in found.manifest.photos}
-    taught = {p.sha256 for found in plan.experiment.plans.values() for p in found.manifest.photos}
+    trained = {p.sha256 for found in plan.experiment.plans.values() for p in found.manifest.photos}
     assert tested
-    assert taught
-    assert not tested & taught
+    assert trained
+    assert not tested & trained
     devices = {p.device_id for found in plan.tests.values() for p in found.manifest.photos}
     trained = {
         p.device_id for found in plan.experiment.plans.values() for p in found.manifest.photos
@@ -148,7 +148,7 @@ def test_a_forests_name_tells_what_it_grows_on(tiny: StudyRecipe, tiny_photos: M
     assert {name.split("-")[1] for name in same} == {"A", "B"}
 
 
-def test_photos_of_unknown_cameras_teach_neither_a_nor_b(
+def test_photos_of_unknown_cameras_train_neither_a_nor_b(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
     by_photo = changed(tiny, split={"by": "photo"})
@@ -217,7 +217,7 @@ def test_recipes_that_make_no_study(tiny: StudyRecipe, tiny_photos: Manifest) ->
         changed(tiny, training={"seed": 3})
     with pytest.raises(UsageError, match="'seed' is"):
         changed(tiny, seed=2**32)
-    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must ask what was done"):
+    with pytest.raises(UsageError, match=r"'tasks\.A\.task' must be about manipulations"):
         with_task(tiny, "A", task="camera")
     with pytest.raises(UsageError, match=r"no key 'tasks\.B\.clases'; did you mean 'classes'"):
         with_task(tiny, "B", clases=["x"])

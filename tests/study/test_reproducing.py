@@ -130,7 +130,7 @@ def test_the_command(recipe_file: Path, study: Path, tiny_photos: Manifest) -> N
     status, out, _ = run(*given, "--plan")
     assert status == 0
     assert "11 forests of 10 trees" in out
-    assert "kept apart by device and scene" in out
+    assert "split by device and scene" in out
     plan = json.loads(run(*given, "--plan", "--json")[1])
     assert len(plan["trainings"]) == 3 + 4 + 3 + 1
     assert plan["seconds"] > 0

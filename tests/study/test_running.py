@@ -91,6 +91,7 @@ def test_interrupted_anywhere_it_says_the_same(
     assert said(out) == said(done)
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_it_goes_on(
     tiny: StudyRecipe, tiny_photos: Manifest, done: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def _wait(until: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_another_seed_adds_its_own_and_shares_the_rest(
     study: Path, tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
@@ -174,7 +176,7 @@ def test_other_photos_than_at_the_first_start(
     with pytest.raises(UsageError, match=r"is not among the photos any more. Restore them"):
         run_study(tiny, fewer, study)
     renamed = [replace(p, scene=f"{p.scene} again") for p in tiny_photos.photos]
-    with pytest.raises(UsageError, match="manifest says other things of"):
+    with pytest.raises(UsageError, match=r"manifest describes .* in another way"):
         run_study(tiny, replace(tiny_photos, photos=tuple(renamed)), study)
 
 
@@ -207,7 +209,7 @@ def test_a_disk_too_small_is_found_before_anything_is_trained(
 def test_a_split_that_leaks_is_refused_unless_told(
     tiny: StudyRecipe, own_photos: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One photo saved again, under the name of a photo that tests."""
+    """One photo resaved, under the name of a photo that tests."""
     part = plan_study(tiny, own_photos).experiment.split.part
     trains, tests = (next(p for p in own_photos.photos if part.get(p.id) == x) for x in
                      ("train", "test"))  # fmt: skip
@@ -294,11 +296,11 @@ def test_times_for_people(seconds: float, text: str) -> None:
 def test_a_column_of_the_manifest_that_changed_between_two_starts(
     study: Path, tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:
-    """It may decide which photos teach, though every file is the same."""
+    """It may decide which photos are for training, though every file is the same."""
     first = tiny_photos.photos[0]
     other = replace(tiny_photos, photos=(replace(first, corpus="x"), *tiny_photos.photos[1:]))
     with pytest.raises(
-        UsageError, match="manifest says other things of .*" + Path(first.path).name
+        UsageError, match="manifest describes .*" + Path(first.path).name + " in another way"
     ):
         run_study(tiny, other, study)
 
@@ -332,7 +334,7 @@ def test_a_manifest_with_wrong_sizes_stops_before_any_training(
     wider = tuple(
         replace(p, width=512) if p.sha256 == used else p for p in tiny_photos.photos
     )  # fmt: skip
-    with pytest.raises(UsageError, match=r"1 photos cannot be cut .* Index the photos anew"):
+    with pytest.raises(UsageError, match=r"1 photos cannot be cut .* Index the photos again"):
         run_study(tiny, replace(tiny_photos, photos=wider), tmp_path / "study")
 
 
@@ -344,7 +346,7 @@ def test_the_disk_needed_is_that_of_the_study(tiny: StudyRecipe, tiny_photos: Ma
     assert estimate(plan_study(tiny, tiny_photos)).bytes < 0.2e9
 
 
-def test_what_cannot_go_on_begins_anew(
+def test_what_cannot_go_on_starts_again(
     study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -358,11 +360,11 @@ def test_what_cannot_go_on_begins_anew(
     (checkpoint / "contents.json").write_text('{"version": 1, "files": {}}')
     assert other.is_dir()
     run_study(tiny, tiny_photos, study)
-    assert "B to A at fc2 cannot go on where it was and begins anew" in caplog.text
+    assert "B to A at fc2 cannot go on where it was and starts again" in caplog.text
     assert said(study) == said(done)
 
 
-def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
+def test_a_transfer_on_a_trunk_that_was_trained_again_is_too(
     study: Path,
     done: Path,
     tiny: StudyRecipe,
@@ -376,8 +378,8 @@ def test_a_transfer_on_a_trunk_that_was_trained_anew_is_too(
     monkeypatch.setattr(training, "learning_rate", lambda *given: 1.01 * learning_rate(*given))
     run_study(tiny, tiny_photos, study)
     after = runs(study)
-    anew = {name for name in after if after[name] != before.get(name)}
-    assert anew == {name for name in before if name.startswith(("A-to-B-", folder.name))}
+    retrained = {name for name in after if after[name] != before.get(name)}
+    assert retrained == {name for name in before if name.startswith(("A-to-B-", folder.name))}
 
 
 def test_a_trunk_that_came_out_the_same_keeps_what_stands_on_it(

@@ -1,7 +1,7 @@
 """What all commands share. Results go to stdout, progress and errors to stderr.
 
 Exit status: 0 done; 1 a photo or run could not be handled (the rest still is); 2 wrong usage.
-Nothing heavy is imported before a command runs, so that help answers at once.
+Nothing heavy is imported before a command runs, so that help is shown at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Photos, training and the paper's study: index, audit, train, evaluate, reproduce, demo.
 
 Commands parse, call and print; what they do is in the package. Nothing heavy is imported before a
-command runs, so that help answers at once.
+command runs, so that help is shown at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from phototrace.errors import UsageError
 _DEFECTS = {
     "missing": "things are missing from a whole copy of the collection",
     "misnamed": "are misnamed",
-    "repeated": "have the name of another",
+    "repeated": "have the name of another photo",
     "surplus": "devices have more photos than in a whole copy",
     "index": "rows of the collection's index are wrong",
 }
@@ -31,14 +31,16 @@ def index(
     folder: Annotated[Path, typer.Argument(help="Folder of photos, or a manifest CSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
     corpus: Annotated[
-        str, typer.Option(help="How it is laid out: folder, exif, dresden, vision or forchheim.")
+        str, typer.Option(help="Its layout: folder, exif, dresden, vision or forchheim.")
     ] = "folder",
     as_json: Json = False,
 ) -> None:
     """Read every photo of a folder into a manifest.
 
-    Examples: phototrace index photos/ -o photos.parquet
-    phototrace index Dresden/ --corpus dresden -o dresden.parquet
+    \b
+    Examples:
+      phototrace index photos/ -o photos.parquet
+      phototrace index Dresden/ --corpus dresden -o dresden.parquet
     """
     from phototrace.photos.corpora import table1
     from phototrace.photos.indexing import index as index_photos
@@ -75,17 +77,21 @@ def index(
 @app.command()
 def audit(
     source: Annotated[str, typer.Argument(help="A manifest or folder, or a recipe.")],
-    photos: Annotated[Path | None, typer.Option(help="Folder or manifest, with a recipe.")] = None,
-    trunk: Annotated[Path | None, typer.Option(help="As in train, with a recipe.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Photos, for a recipe.")] = None,
+    trunk: Annotated[Path | None, typer.Option(help="Run whose trunk is used.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="What a manifest's column 'part' keeps apart: photo, ...")
+        str | None, typer.Option(help="What the column 'part' is split by: photo, device, ...")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for leaks between training and test, duplicates, and broken files.
+    """Find leaks, duplicates and broken files.
 
-    Examples: phototrace audit photos.parquet
-    phototrace audit manipulation --photos photos.parquet
+    A leak is a photo, burst, device or scene that training and test must not share, but do.
+
+    \b
+    Examples:
+      phototrace audit photos.parquet
+      phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
     from phototrace.photos.audit import split_from_column
@@ -97,7 +103,7 @@ def audit(
             raise UsageError("--photos and --trunk go with a recipe, not with a manifest.")
         manifest = read_photos(Path(source))
         if not manifest.photos:
-            raise UsageError(f"{source} lists no photos. Index a folder that holds some.")
+            raise UsageError(f"{source} lists no photos. Index a folder with photos.")
         hand_made = any(
             r.extra.get("part") in ("train", "validation", "test") for r in manifest.photos
         )
@@ -116,7 +122,7 @@ def audit(
         from phototrace.recipes import recipe_path
 
         if by:
-            raise UsageError("--by goes with a manifest; a recipe says itself how it splits.")
+            raise UsageError("--by goes with a manifest. A recipe defines its own split.")
         path = recipe_path(source)
         recipe = Recipe.load(path)
         trained = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
@@ -149,19 +155,24 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
     trunk: Annotated[
-        Path | None, typer.Option(help="Run whose trunk a transfer takes, for trunk_from.")
+        Path | None, typer.Option(help="Run whose trunk is used, in place of trunk_from.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted training.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted training.")] = False,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Train though the split leaks; the run says so.")
+        bool,
+        typer.Option("--allow-leaks", help="Train even if the split leaks; the run records it."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train the network of a recipe; builds the patch store it needs.
+    """Train the network of a recipe.
 
-    Examples: phototrace train manipulation --photos photos.parquet
-    phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
+    The patches that it needs are cut first and stored.
+
+    \b
+    Examples:
+      phototrace train manipulation --photos photos.parquet
+      phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
     """
     from phototrace.learning.preparing import gather_photos
     from phototrace.learning.recipe import Recipe
@@ -196,15 +207,19 @@ def train(
 @app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(help="RUN [RUN ...] PHOTOS (folder or manifest).")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the page and predictions.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page and the predictions.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Test runs, each on the photos that did not teach it: accuracy with intervals, and a page.
+    """Test runs on photos that they were not trained on.
 
-    Every leg of a run is tested. With two runs or more, also the paired difference of each to the
-    first, on the patches that test both, where they answer the same question.
+    The result is a page with the accuracy of every leg and its intervals. With two runs or more,
+    the page also has the paired difference between the first run and each other run of its task.
 
-    Example: phototrace evaluate runs/manipulation photos.parquet
+    \b
+    Example:
+      phototrace evaluate runs/manipulation photos.parquet
     """
     from phototrace.evidence.assessing import assess
     from phototrace.learning.run import Run
@@ -229,26 +244,31 @@ def reproduce(
     recipe: Annotated[str, typer.Argument(help="A study's recipe, or the name of a shipped one.")],
     photos: Annotated[Path | None, typer.Option(help="Folder or manifest of the photos.")] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say what would run and take; train nothing.")
+        bool, typer.Option("--plan", help="Show what would run, and how long; train nothing.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Work out every figure again from the predictions.")
+        bool, typer.Option("--check", help="Compute every figure again from the predictions.")
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Repetitions, other seeds.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Repetitions with different seeds.")
+    ] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the study; by default studies/NAME.")
+        Path | None, typer.Option(help="Folder of the study; studies/NAME by default.")
     ] = None,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Go on though the split leaks; the page says so.")
+        bool, typer.Option("--allow-leaks", help="Run even if the split leaks; the page says so.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Do the paper's study on any photos: Fig. 3, Tables 2 and 3, and its findings.
+    """Run the paper's study on any photos.
 
-    Killed at any moment, the same command goes on where it was. Nothing is trained twice.
+    The result is a page with Fig. 3, Tables 2 and 3, and the paper's findings. If the study is
+    interrupted, the same command continues it. Nothing is trained twice.
 
-    Examples: phototrace reproduce simulated-20-5 --plan
-    phototrace reproduce paper --photos Dresden/ --out studies/paper
+    \b
+    Examples:
+      phototrace reproduce simulated-20-5 --plan
+      phototrace reproduce paper --photos Dresden/ --out studies/paper
     """
     from phototrace.recipes import study_path
     from phototrace.study import reproducing
@@ -259,7 +279,7 @@ def reproduce(
     read = StudyRecipe.load(path)
     out = out or Path("studies") / read.name
     if plan and check:
-        raise UsageError("--plan says what would run, --check what has run: give one of them.")
+        raise UsageError("--plan is for before a study, --check for after it. Give one of them.")
     if check:
         wrong = reproducing.check(out, read)
         facts: dict[str, Any] = {"study": str(out), "differences": wrong}
@@ -286,11 +306,17 @@ def reproduce(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path(
+        "demo"
+    ),
 ) -> None:
-    """All of it on simulated cameras, in minutes: photos, training, evaluation, a page to read.
+    """Run the whole study on simulated cameras, in minutes.
 
-    Example: phototrace demo
+    The demo makes photos, trains on them, evaluates, and writes a page with the results.
+
+    \b
+    Example:
+      phototrace demo
     """
     from phototrace.demo import run_demo
 

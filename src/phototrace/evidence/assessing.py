@@ -1,4 +1,4 @@
-"""Runs put to the test: predictions, evaluations and a page, all in one folder.
+"""Runs evaluated on test photos: predictions, evaluations and a page, all in one folder.
 
 The folder gets `predictions-<run>.parquet` (`predictions-<run>.<leg>.parquet` for a run with
 several legs), from which every figure can be worked out again, `evaluation.json` and `index.html`.
@@ -38,8 +38,8 @@ class Assessment:
     Attributes:
         folder: Where page, results and predictions lie.
         runs: As given.
-        tested: What each leg of each run said, and what was left out.
-        evaluations: How often each was right.
+        tested: Predictions of each leg of each run, and what was left out.
+        evaluations: How accurate each was.
         comparisons: First run less each further one, leg by leg with the same task and classes.
         untested: Legs for which no photo was left, with the reason.
     """
@@ -70,7 +70,7 @@ class Assessment:
             lines.append(f"{evaluation.run}: {headline(evaluation)}")
             lines += [f"  {line}" for line in condition_lines(evaluation)]
             left_out = [f"{count} {reason}" for reason, count in tested.left_out.items()]
-            lines.extend([f"  left out: {', '.join(left_out)} photos"] if left_out else [])
+            lines.extend([f"  photos left out: {', '.join(left_out)}"] if left_out else [])
         lines.extend(verdict(comparison) for comparison in self.comparisons)
         return [*lines, f"The page: {self.folder / PAGE}"]
 
@@ -124,7 +124,7 @@ def assess(
 
 
 def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[AnyComparison]:
-    """The first run's legs with those of each further run that answer the same question."""
+    """The first run's legs with those of each further run with the same task."""
     ours = [one.predictions for run, one in tested if run is first]
     theirs = [one.predictions for run, one in tested if run is not first]
     compared = [compare_any(a, b) for a in ours for b in theirs]
@@ -135,9 +135,7 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
     machine, recipe = run.provenance["machine"], run.recipe
     provenance = {
         "recipe": f"{recipe.name}, seed {recipe.seed}"
-        + (
-            f" (of the training {recipe.training_seed})" if recipe.training.seed is not None else ""
-        ),
+        + (f" (training seed {recipe.training_seed})" if recipe.training.seed is not None else ""),
         "photos (manifest hash)": manifest.hash,
         "trained on": ", ".join(
             f"{leg}: {sum(count['train'])} patches of {recipe.network.patch_size} px"
@@ -168,9 +166,7 @@ def _shared(run: Run) -> dict[str, str]:
     if depth is None:
         return {}
     if trunk:
-        return {
-            "trunk": f"up to {depth} of the run {trunk['run']} (hash {trunk['hash']}), as it was"
-        }
+        return {"trunk": f"up to {depth} of the run {trunk['run']} (hash {trunk['hash']}), frozen"}
     weights = ", ".join(f"{leg} {choice.weight:g}" for leg, choice in run.recipe.legs.items())
     return {"trunk": f"shared up to {depth}; weights of the legs: {weights}"}
 
@@ -179,8 +175,8 @@ def _cautions(run: Run, leg: str) -> list[str]:
     cautions = []
     if run.tasks[leg].column and run.recipe.split.by in ("photo", "device"):
         cautions.append(
-            "Training and test share scenes, and mostly the files' quantisation tables: part of "
-            "this figure may be the scene or the table in place of what is asked."
+            "Training and test share scenes and most quantisation tables: part of this accuracy "
+            "may come from the scene or the table instead of the camera."
         )
     if run.recipe.photos.simulated is not None:
         cautions.append("Simulated photos: an illustration of the method, not evidence.")

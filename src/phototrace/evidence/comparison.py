@@ -1,4 +1,4 @@
-"""Two runs on the same patches: by how much one is right more often, or nearer to the truth."""
+"""Two runs on the same patches: by how much one is more accurate, or nearer to the truth."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Comparison(Paired):
     accuracy_b: float
     both_right: int
     a_right: int
-    """Patches that only `a` named correctly."""
+    """Patches that only `a` classified correctly."""
     b_right: int
     both_wrong: int
 

@@ -1,4 +1,4 @@
-"""How often a run is right, on what, and how sure that is: worked out from its predictions.
+"""How accurate a run is, on what, and how certain that is: worked out from its predictions.
 
 Every share comes with 95 % intervals that draw whole photos, whole devices and whole scenes again
 (see `intervals`), and with the numbers of patches, photos, devices and scenes behind it.
@@ -26,13 +26,13 @@ BINS = 15
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One true class: which share of it was found, and how often its name was right."""
+    """One true class: its recall and its precision."""
 
     name: str
     recall: Figure | None
     """None where no test patch is of this class."""
     precision: float | None
-    """None where no patch was given this name."""
+    """None where no patch was predicted as this class."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PhotoResult:
     decisions: int
     decisions_right: int
     mistaken_for: str
-    """The commonest wrong name its patches were given, "" if none."""
+    """The most frequent wrong class of its patches, "" if none."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +84,25 @@ class Evaluation:
     seed: int
     resamples: int
     accuracy: Figure
-    """Share of patches named correctly."""
+    """Share of patches classified correctly."""
     balanced_accuracy: Figure
-    """Mean over the true classes of the share named correctly."""
+    """Mean over the true classes of the share classified correctly."""
     photo_accuracy: Figure
-    """Share of photo decisions that are right: all patches of one photo with the same true label
-    and editing get the class of the highest mean log probability."""
+    """Photo-level accuracy: the share of correct decisions on photos. All patches of one photo with
+    the same true label and editing get the class of the highest mean log probability."""
     decisions: int
     log_loss: float
     """Mean of -ln(probability of the true class), in nats."""
     calibration_error: float
-    """Expected gap between stated probability and share right, over 15 equal bins, in [0, 1]."""
+    """Expected gap between stated probability and share correct, over 15 equal bins, in [0, 1]."""
     confusion: tuple[tuple[int, ...], ...]
-    """Patches by true class (row) and named class (column)."""
+    """Patches by true class (row) and predicted class (column)."""
     by_class: tuple[ClassResult, ...]
     strata: tuple[Stratum, ...]
     by_device: tuple[GroupResult, ...]
     by_scene: tuple[GroupResult, ...]
     by_photo: tuple[PhotoResult, ...]
-    """Every photo, those with the smallest share right first."""
+    """Every photo, those with the smallest share of correct patches first."""
     notes: tuple[str, ...]
     """What the test set cannot show, in sentences."""
 
@@ -132,7 +132,7 @@ def plain(value: object) -> Any:
 
 
 def evaluate(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Evaluation:
-    """Work out how often `predictions` are right.
+    """Work out how accurate `predictions` are.
 
     The same predictions, seed and number of resamples give the same figures to the last digit.
 
@@ -181,7 +181,7 @@ def require_enough(table: PatchTable, resamples: int) -> None:
 
 
 def patch_trials(predictions: Predictions, seed: int = 0, resamples: int = 2000) -> Trials:
-    """Every patch as one trial, 1 where it was named correctly."""
+    """Every patch as one trial, 1 where it was classified correctly."""
     right = (predictions.predicted == predictions.label).astype(np.float64)
     return trials_of(predictions, right, predictions.label, seed, resamples)
 
@@ -336,7 +336,7 @@ def _calibration_error(predictions: Predictions) -> float:
 
 
 def _notes(predictions: Predictions) -> Iterator[str]:
-    """What the choice of test photos leaves open, whatever the figures."""
+    """What the choice of test photos leaves open."""
     yield from unseen_notes(predictions)
     tested = [np.unique(predictions.label), np.unique(predictions.device)]
     missing = len(predictions.classes) - len(tested[0])
@@ -347,8 +347,8 @@ def _notes(predictions: Predictions) -> Iterator[str]:
     )
     if single and len(tested[1]) > 1:
         yield (
-            f"{single} of {len(tested[0])} classes were tested on one device only: how they fare"
-            " on another device of that class is not known."
+            f"{single} of {len(tested[0])} classes were tested on one device only: their"
+            " accuracy on another device is not known."
         )
     yield from scene_notes(predictions)
 
@@ -358,8 +358,8 @@ def unseen_notes(table: PatchTable) -> Iterator[str]:
     for what, seen in (("device", table.seen_device), ("scene", table.seen_scene)):
         if seen.all():
             yield (
-                f"Training had photos of every {what} tested here: the figures say nothing of"
-                f" {what}s it never saw."
+                f"Training had photos of every {what} tested here: the figures say nothing about"
+                f" {what}s not seen in training."
             )
 
 

@@ -1,4 +1,4 @@
-"""Saved results to figures. Nothing is worked out anew here.
+"""Saved results to figures. Nothing is computed here.
 
 Each function returns the bytes of one SVG or PNG and leaves matplotlib's pyplot alone. Names of
 classes and devices come from files: they are drawn as plain text, never as formulas.
@@ -35,7 +35,7 @@ WIDTH = 5.6
 
 
 def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
-    """Of each true class (row), the share that was given each name (column)."""
+    """Of each true class (row), the share predicted as each class (column)."""
     k = len(evaluation.classes)
     names = [shown(name, 28) for name in evaluation.classes]
     cell, size = (0.62, 9.0) if k <= 12 else (max(0.24, 0.46 - 0.008 * k), 7.5)
@@ -53,7 +53,7 @@ def confusion_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
         axes.axvline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set(xlabel="named as", ylabel="truly")
+    axes.set(xlabel="predicted class", ylabel="true class")
     return to_bytes(canvas, format)
 
 
@@ -72,7 +72,7 @@ def _cell(axes: Axes, row: int, column: int, share: float, size: float | None) -
 
 
 def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
-    """How many photos have which share of their patches named correctly."""
+    """How many photos have which share of correct patches."""
     shares = [photo.right / photo.patches for photo in evaluation.by_photo]
     bins = 20
     counts = [0] * bins
@@ -82,7 +82,7 @@ def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     bars = axes.bar([100 * (i + 0.5) / bins for i in range(bins)], counts, width=4.4, color=BLUE)
     labels = [f"{count:,}" if count else "" for count in counts]
     axes.bar_label(bars, labels, color=INK, size=8, padding=2)
-    axes.set(xlim=(0, 100), xlabel="patches of the photo named correctly, %", ylabel="photos")
+    axes.set(xlim=(0, 100), xlabel="correct patches of a photo, %", ylabel="photos")
     axes.margins(y=0.15)
     axes.grid(visible=False, axis="x")
     return to_bytes(canvas, format)
@@ -93,7 +93,7 @@ def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     groups = sorted(evaluation.by_device, key=lambda g: (g.accuracy.value, g.name))[:MOST_DEVICES]
     rows = [(group.name, group.seen, group.accuracy) for group in groups]
     canvas, axes = _device_rows(rows, evaluation.accuracy, times=100)
-    axes.set(xlabel="patches named correctly, %")
+    axes.set(xlabel="accuracy, % of patches")
     axes.set_xlim(right=101)
     return to_bytes(canvas, format)
 
@@ -173,7 +173,7 @@ def answers_figure(evaluation: NumberEvaluation, format: Format = "svg") -> byte
     return to_bytes(canvas, format)
 
 
-_ACCURACY = ("accuracy", 100, "patches named correctly, %")
+_ACCURACY = ("accuracy", 100, "accuracy, % of patches")
 
 
 def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "svg") -> bytes:
@@ -197,7 +197,7 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
         right, metrics, f"validation_{key}", BLUE, "validation part", times=times, marker="o"
     )
     if not drawn:
-        raise UsageError("The training's metrics hold no loss, accuracy or error to draw.")
+        raise UsageError("The metrics of the training hold no loss, accuracy or error to draw.")
     for axes in (left, right):
         axes.locator_params(axis="x", integer=True)
     left.set(xlabel="epoch", ylabel="loss")

@@ -12,9 +12,9 @@ from phototrace.evidence.intervals import RARE, Figure, counted
 from phototrace.evidence.numbers import NumberEvaluation
 
 WIDE = 0.1
-"""An end of an interval that is further than this from the value is not left without a word."""
+"""An interval that ends further than this from its value is explained in a sentence."""
 SEVERAL = 20
-"""With fewer clusters than this, a wide interval is put down to their number."""
+"""With fewer clusters than this, a wide interval is attributed to their number."""
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -68,7 +68,7 @@ def span(figure: Figure, written: Callable[[float], str] = percent) -> str:
 def wide(figure: Figure) -> str:
     """What the interval of a share means where few clusters or rare errors make it wide, else "".
 
-    "99.7 % (67.0 to 100)" looks like a doubt about 99.7 %. It is that 21 scenes cannot show how
+    "99.7 % (67.0 to 100)" looks like a doubt about 99.7 %. It means that 21 scenes cannot show how
     often others fail.
     """
     interval, value = figure.interval, figure.value
@@ -78,24 +78,26 @@ def wide(figure: Figure) -> str:
         return ""
     clusters = counted(interval.clusters, interval.by)
     wrong = f"up to {percent(1 - interval.low)} % are wrong"
-    right = f"up to {percent(interval.high)} % are right"
+    right = f"up to {percent(interval.high)} % are correct"
     others = f"so few cannot rule out that in other {interval.by}s"
     if value == 1:
-        return f"Nothing was wrong in {clusters}, but {others} {wrong}."
+        return f"No error occurred in {clusters}, but {others} {wrong}."
     if value == 0:
-        return f"Nothing was right in {clusters}, but {others} {right}."
+        return f"Nothing was correct in {clusters}, but {others} {right}."
     if interval.clusters < RARE or (below and above) or not exact:
         low, high = percent(interval.low), percent(interval.high)
-        return f"Tested on {clusters} only: {others} {low} or {high} % are right."
-    met = f"were met in too few of {clusters} to tell how common they are:"
-    return f"Errors {met} {others} {wrong}." if below else f"Right answers {met} {others} {right}."
+        return f"Tested on {clusters} only: {others} {low} or {high} % are correct."
+    met = f"occurred in too few of {clusters} to tell how common they are:"
+    return (
+        f"Errors {met} {others} {wrong}." if below else f"Correct results {met} {others} {right}."
+    )
 
 
 def saved_anew(quality: int) -> str:
-    """What to keep in mind where every photo was saved at one JPEG quality before it was cut."""
+    """What to keep in mind where every photo was recompressed at one JPEG quality."""
     return (
-        f"Every photo was saved anew at quality {quality} before it was cut. Traces of its first "
-        "compression can remain."
+        f"Every photo was recompressed at quality {quality} before patches were cut. Traces of its "
+        "first compression can remain."
     )
 
 
@@ -113,14 +115,14 @@ def test_set(figure: Figure) -> str:
 
 
 def kept_apart(by: str, test_devices: int = 0) -> str:
-    """What training and test did not share under a split `by`, in a sentence or two."""
+    """How a split `by` separates training from test, in a sentence or two."""
     apart = {
-        "photo": "Photos, bursts together. Training and test share devices and scenes",
-        "device": "Devices: of each camera model one whole device tests. Scenes are shared",
-        "scene": "Scenes, or the collections photos came from. Camera models may be shared",
-        "device and scene": "Devices and scenes, both",
+        "photo": "By photo, with bursts together. Training and test share devices and scenes",
+        "device": "By device: one device of each camera model is for test only. Scenes are shared",
+        "scene": "By scene, or by source collection. Camera models may be shared",
+        "device and scene": "By device and by scene",
     }[by]
-    kept = f" Kept out of training: {counted(test_devices, 'device')}." if test_devices else ""
+    kept = f" Devices for test only: {test_devices:,}." if test_devices else ""
     return f"{apart}.{kept}"
 
 
@@ -130,7 +132,7 @@ def headline(evaluation: Evaluation | NumberEvaluation) -> str:
         return _number_headline(evaluation)
     figure = evaluation.accuracy
     said = (
-        f"{percent(figure.value)} % of patches were named correctly"
+        f"{percent(figure.value)} % of patches were classified correctly"
         f" ({span(figure)}; {test_set(figure)})."
     )
     return " ".join(filter(None, (said, wide(figure), _balanced(evaluation))))
@@ -194,16 +196,16 @@ def verdict(comparison: Comparison | NumberComparison) -> str:
     a, b = shown(comparison.a), shown(comparison.b)
     if not comparison.excludes_zero:
         return (
-            f"{a} and {b} cannot be told apart on these patches: a difference of"
-            f" {value} {unit} ({bounds}, which includes none)."
+            f"{a} and {b} do not differ beyond chance on these patches: the difference is"
+            f" {value} {unit} ({bounds}, which includes zero)."
         )
     better, other = (a, b) if comparison.difference.value > 0 else (b, a)
     if numbers:
         return (
-            f"{better} is nearer to the truth than {other}: the mean error of {b} less that of {a}"
+            f"{better} is nearer to the truth than {other}: the mean error of {b} minus that of {a}"
             f" is {value} {unit} ({bounds})."
         )
-    return f"{better} is right more often than {other}: {a} less {b} is {value} {unit} ({bounds})."
+    return f"{better} is more accurate than {other}: {a} minus {b} is {value} {unit} ({bounds})."
 
 
 def gain(comparison: Comparison | NumberComparison, value: float) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tested:
-    """What one leg of a run said of photos, and which photos were left out and why.
+    """Predictions of one leg of a run, and which photos were left out and why.
 
     Attributes:
         leg: Its name.
@@ -74,7 +74,7 @@ def predict_photos(
 def predict_store(
     run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
 ) -> AnyPredictions:
-    """What a leg of a run says of every patch of a store, whose photos must not have trained it.
+    """Predictions of a leg of a run for every patch of a store, none of them trained on.
 
     `name` is what reports call the run.
     """
@@ -90,7 +90,7 @@ def predict_store(
 def detect_photos(
     detector: Detector, run: Run, leg: str, manifest: Manifest, stores: Path, name: str
 ) -> Tested:
-    """What a detector says of the photos that a leg of `run` may be tested on.
+    """Predictions of a detector for the photos that a leg of `run` may be tested on.
 
     The rest is as in `predict_photos` and `detect_store`.
     """
@@ -102,7 +102,7 @@ def detect_photos(
 def detect_store(
     detector: Detector, run: Run, leg: str, store: PatchStore, name: str
 ) -> Predictions:
-    """What a detector says of every patch of a store, whose photos must have trained neither.
+    """Predictions of a detector for every patch of a store; its photos must have trained neither.
 
     The detector was fitted on training patches of a leg of `run`, with labels as in its store; its
     features may be another run's of the same split (else its training photos might be tested:
@@ -122,9 +122,9 @@ def _require_one_split(detector: Detector, run: Run) -> None:
     source = detector.extractor.loaded()
     if source.config.trained_on.get("split") != run.split["hash"]:
         raise UsageError(
-            f"The model {source.name} and {run.folder} are of different splits: photos that "
-            "trained the one might test the other. Train both from recipes with one [photos] and "
-            "[split]."
+            f"The model {source.name} and {run.folder} have different splits: photos that one "
+            "was trained on might test the other. Train both from recipes with the same [photos] "
+            "and [split]."
         )
 
 
@@ -150,7 +150,7 @@ def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
         left_out["too small for a patch"] = len(plan.too_small)
     spare = len(kept) - len(plan.manifest.photos) - len(plan.too_small)
     if spare:
-        left_out["not needed, as others give enough patches"] = spare
+        left_out["not needed, because others give enough patches"] = spare
     return _Chosen(store, left_out)
 
 
@@ -188,15 +188,15 @@ def _testable(
         part = run.split["part"].get(record.sha256)
         named = by_leg.get(record.id)
         if named is None:
-            left_out["not taken by the recipe"] += 1
+            left_out["not chosen by the recipe"] += 1
         elif part in TRAINED:
             left_out["used in training"] += 1
         elif record.burst in bursts:
             left_out["in a burst with a photo used in training"] += 1
         elif record.sha256 in run.split["excluded"]:
-            left_out["kept out of every part by the split"] += 1
+            left_out["excluded by the split"] += 1
         elif task.column and label_of(named, task.column) not in task.classes:
-            left_out[f"of a {task.column} that the run does not know"] += 1
+            left_out[f"of a {task.column} that the run was not trained on"] += 1
         else:
             kept.append(named)
     return kept, left_out

@@ -193,7 +193,7 @@ def interval_of_mean(
     count = len(names)
     note = ""
     if count < FEW_CLUSTERS:
-        note = f"only {counted(count, by)}: too few to say how others would fare"
+        note = f"only {counted(count, by)}: too few to predict the accuracy on others"
     sums, weights = _by_cluster(values, groups, clusters)
     exact = low, high = _exact(values, groups, _effective(weights), signed)
     if not _rare(values, clusters, signed):

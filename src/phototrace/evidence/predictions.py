@@ -1,4 +1,4 @@
-"""What a run said of each patch, with the ids of photo, device and scene that go with it.
+"""What a run predicted for each patch, with the ids of photo, device and scene that go with it.
 
 Everything about a run's accuracy is worked out from this one table. Where the answer is one of
 several classes it is `Predictions`, where it is a number in a range `NumberPredictions`. What was

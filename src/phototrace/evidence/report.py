@@ -53,9 +53,9 @@ class Evaluated:
     title: str
     evaluation: AnyEvaluation
     kept_apart: str
-    """What training and test did not share, in a sentence or two."""
+    """How training and test were separated, in a sentence or two."""
     cautions: Sequence[str] = ()
-    """What a reader could take from the figures but must not, one sentence each."""
+    """What a reader must not conclude from the figures, one sentence each."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Further rows of the table: versions, machine, command line."""
     training: Sequence[Mapping[str, object]] = ()
@@ -77,7 +77,7 @@ def write_report(
     evaluations: Sequence[Evaluated],
     *,
     comparisons: Sequence[AnyComparison] = (),
-    title: str = "How often is it right?",
+    title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> None:
     """Write the page to `path`; the same results give the same bytes.
@@ -91,7 +91,7 @@ def write_report(
 def render_report(
     evaluations: Sequence[Evaluated],
     comparisons: Sequence[AnyComparison] = (),
-    title: str = "How often is it right?",
+    title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> str:
     """The page as text; see `write_report`."""
@@ -189,11 +189,9 @@ def _classes(result: Evaluation) -> _Part:
     worst = [photo for photo in result.by_photo if photo.right < photo.patches]
     parts = [stratum.accuracy for stratum in result.strata]
     made = {
-        "confusion": inline(
-            figures.confusion_figure(result), "Which name each true class was given"
-        ),
+        "confusion": inline(figures.confusion_figure(result), "Predicted class by true class"),
         "photos": inline(
-            figures.photos_figure(result), "Photos by the share of their patches named correctly"
+            figures.photos_figure(result), "Photos by the share of their patches that are correct"
         ),
         "devices": inline(figures.devices_figure(result), "Accuracy by device with intervals"),
     }
@@ -209,7 +207,7 @@ def _classes(result: Evaluation) -> _Part:
             "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
             "meanings": {
                 "balanced": _meanings(
-                    [("patches, each class counting alike", result.balanced_accuracy)]
+                    [("patches, balanced over classes", result.balanced_accuracy)]
                 ),
                 "conditions": _meanings(
                     (f"{s.what}: {s.value}", s.accuracy) for s in result.strata
@@ -264,7 +262,7 @@ def _doubts(part: _Part) -> list[str]:
         if value == "never seen" and count < FEW_CLUSTERS:
             notes.append(
                 f"Only {counted(count, what)} tested here had never been seen in training:"
-                " too few to say how others would fare."
+                " too few to predict the accuracy on others."
             )
     return notes
 

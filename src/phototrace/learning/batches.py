@@ -16,7 +16,7 @@ from phototrace.learning.tasks import Task
 
 
 class Source(Protocol):
-    """Rows to learn from: a `PatchStore`, or what a frozen trunk gave for one."""
+    """Rows to train on: a `PatchStore`, or what a frozen trunk gave for one."""
 
     @property
     def label(self) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -32,8 +32,9 @@ Batch = dict[str, tuple[Tensor, Tensor]]
 """Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)`."""
 
 MOST_OFTEN = 4.0
-"""Devices of a class count alike, but for this: no patch of one is drawn more than this many times
-as often as those of the class's largest. Else a device with one photo would be learned by heart."""
+"""Devices of a class are drawn equally often, up to a limit: no patch of a device is drawn more
+than this many times as often as one of the largest device. Otherwise a network would memorise a
+device with one photo."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Leg:
 
     Attributes:
         name: The leg's name in the recipe.
-        task: What it answers.
+        task: Its task.
         store: Where its patches are.
         train, validation: Row numbers in the store.
         batch_size: Patches in one step.

@@ -58,7 +58,7 @@ def load_classifier(path: Path, facts: Mapping[str, Any]) -> Any:
     """
     features, classes = facts.get("features"), facts.get("classes")
     if not isinstance(features, int) or features < 1 or not _plain(classes):
-        raise DamagedError(f"What is said of {path} makes no sense. Restore the folder.")
+        raise DamagedError(f"The description of {path} makes no sense. Restore the folder.")
     assert isinstance(classes, list)
     try:
         arrays = load(path.read_bytes())

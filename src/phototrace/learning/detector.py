@@ -123,7 +123,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         classifier = load_classifier(folder / CLASSIFIER, facts["classifier"])
         if classifier.n_features_in_ != extractor.width:
-            raise DamagedError(f"{folder} takes other features than its model gives. Fit it anew.")
+            raise DamagedError(f"{folder} takes other features than its model gives. Fit it again.")
         made = cls(extractor, clone(classifier))
         made.classifier_, made.classes_ = classifier, classifier.classes_
         made.origin_ = origin
@@ -135,7 +135,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.origin_ != self.extractor.origin:
             raise UsageError(
                 f"The detector was fitted on {self.origin_}, but its extractor now gives "
-                f"{self.extractor.origin}. Fit it anew."
+                f"{self.extractor.origin}. Fit it again."
             )
         return self.classifier_
 
@@ -147,7 +147,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         width = given.shape[1]
         if origin is not None and origin != wanted:
             raise UsageError(
-                f"The detector takes {wanted}; these features are {origin}. Make them anew."
+                f"The detector takes {wanted}; these features are {origin}. Make them again."
             )
         if width != self.extractor.width or not np.issubdtype(given.dtype, np.floating):
             raise UsageError(
@@ -155,7 +155,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"These are {width}, {given.dtype}."
             )
         if not np.isfinite(given).all():
-            raise UsageError("Some features are not finite numbers. Make them anew.")
+            raise UsageError("Some features are not finite numbers. Make them again.")
         return np.asarray(given)
 
 
@@ -167,7 +167,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, RecursionError):
         whole = False
     if not whole:
-        raise DamagedError(f"{folder / FACTS} cannot be read. Restore the folder, or fit anew.")
+        raise DamagedError(f"{folder / FACTS} cannot be read. Restore the folder, or fit again.")
     return dict(facts)
 
 

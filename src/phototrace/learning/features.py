@@ -240,7 +240,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return model.features_of(pieces, self.stage, self.leg, label=label, total=total)
 
     def loaded(self) -> Model:
-        """The model, loaded once, and again when `model` is set anew."""
+        """The model, loaded once, and again when `model` is set again."""
         if isinstance(self.model, Model):
             return self.model
         loaded: tuple[object, Model] | None = getattr(self, "_loaded", None)
@@ -265,7 +265,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _read(folder: Path, facts: dict[str, Any]) -> NDArray[np.float32]:
     """The kept features, mapped; `DamagedError` where they are not those that `facts` describe."""
-    again = f"Remove {folder}, and they are computed anew."
+    again = f"Remove {folder}, and they are computed again."
     try:
         check_contents(folder)
         found = json.loads((folder / FACTS).read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from phototrace.photos.splits import Split
 
 TRAINED = ("train", "validation")
 """The parts that a training opens; the test part is left to the evaluation."""
-VERSION = 1  # goes up when the same photos and split come to give other leaks
+VERSION = 2  # goes up when the same photos and split come to give other leaks
 
 
 def check_leaks(
@@ -39,7 +39,7 @@ def check_leaks(
         split: Their parts.
         stores: Folder of patch stores.
         trained: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
-        test_devices: Devices that test whatever the split is by.
+        test_devices: Devices for test only.
         allowed: Return leaks instead of raising.
 
     Raises:
@@ -52,7 +52,7 @@ def check_leaks(
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         raise UsageError(
             f"The split leaks ({kinds}). {leaks[0].text} `phototrace audit RECIPE` lists all; "
-            "split otherwise, leave photos out, or train all the same with --allow-leaks."
+            "split in another way, leave photos out, or train anyway with --allow-leaks."
         )
     return leaks
 
@@ -72,16 +72,16 @@ def trunk_leaks(
     trained: Mapping[str, Any],
     test_devices: Sequence[str] = (),
 ) -> list[Leak]:
-    """The leaks between photos that test here and photos that trained a trunk taken over.
+    """The leaks between test photos here and training photos of a trunk that is reused.
 
-    Photos of another training are known by their hashes alone, so the same photo saved again is
+    Photos of another training are known by their hashes alone, so a resaved copy is
     not found here: index the photos of both trainings together and audit that.
 
     Args:
         manifest: The photos of this training.
         split: Their parts.
         trained: `Run.split` of the run that the trunk is from.
-        test_devices: Devices that test whatever the split is by, and so must be new to the trunk.
+        test_devices: Devices for test only, which the trunk must not have been trained on.
     """
     leaks = []
     tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
@@ -99,7 +99,7 @@ def trunk_leaks(
             kind = "same scene"
         else:
             continue
-        text = f"{legible(photo.path)} is for test, but a photo of the {kind} trained the trunk."
+        text = f"{legible(photo.path)} is for test, but the trunk was trained on the {kind}."
         leaks.append(Leak(kind, photo.path, photo.path, ("train", "test"), text))
     return leaks
 
@@ -120,4 +120,4 @@ def _read(path: Path) -> list[Leak] | None:
         written: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["leaks"]
         return [Leak(**{**leak, "parts": tuple(leak["parts"])}) for leak in written]
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # not looked at yet, or not to be read: looked at anew
+        return None  # not audited yet, or not readable: audited again

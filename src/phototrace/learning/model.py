@@ -1,4 +1,4 @@
-"""Model: what predicts. A network and what tells how to rebuild it, and nothing of its training.
+"""Model: what predicts. A network and how to rebuild it, without the record of its training.
 
 A folder with `model.json`, `weights.safetensors` and `contents.json` (their SHA-256) is a model; a
 run's folder is one too. Patches come from memory: no store, manifest or split is needed.
@@ -44,7 +44,7 @@ BATCH = 64
 
 
 class Model:
-    """Answers of a trained network, and its deep features, for patches in memory.
+    """Predictions of a trained network, and its deep features, for patches in memory.
 
     Patches are `(n, h, w)` uint8, or `(n, h, w, 3)` for a model of RGB patches, values 0..255.
 
@@ -102,7 +102,7 @@ class Model:
 
     @property
     def tasks(self) -> Mapping[str, Task]:
-        """Leg name -> what it answers."""
+        """Leg name -> its task."""
         return self.config.tasks
 
     @cached_property
@@ -140,7 +140,7 @@ class Model:
         """
         leg = self.leg(task)
         if not self.tasks[leg].classes:
-            raise UsageError(f"The answer of {leg!r} is a number, not a class. Use predict.")
+            raise UsageError(f"The task {leg!r} has a number, no classes. Use predict.")
         return self._answers(patches, leg).astype(np.float64)
 
     def predict(self, patches: ArrayLike, task: str | None = None) -> NDArray[Any]:
@@ -200,7 +200,7 @@ class Model:
         label: str | None = None,
         total: int = 0,
     ) -> Iterator[NDArray[np.float32]]:
-        """What a leg says of each of `total` pieces: see `Task.answer`."""
+        """Predictions of a leg for each of `total` pieces: see `Task.answer`."""
         yield from answers(
             self.network, pieces, self.machine, leg, self.tasks[leg], label=label, total=total
         )
@@ -258,7 +258,7 @@ def answers(
     label: str | None = None,
     total: int = 0,
 ) -> Iterator[NDArray[np.float32]]:
-    """What a leg of a network says of each piece: see `Task.answer`."""
+    """Predictions of a leg of a network for each piece: see `Task.answer`."""
     ask: Ask = lambda made, x: made({leg: x})[leg]  # noqa: E731
     for scores in infer(network, pieces, machine, ask, label=label, total=total):
         yield task.answer(scores)

@@ -39,7 +39,7 @@ class ModelConfig:
 
     Attributes:
         name: What people call it.
-        backbone: By name; a function of one's own is passed when the model is loaded.
+        backbone: Its name; your own function is passed when the model is loaded.
         patch_size: Side of the patches, px.
         channels: `"green"` or `"rgb"`.
         preset: Of the backbone.
@@ -154,7 +154,9 @@ def check_network(network: Network, where: str) -> None:
             raise DamagedError(f"{name} of {where} is not finite. Go back to an earlier state.")
     for stage in network.modules():
         if isinstance(stage, ConstrainedConv2d) and stage.deviation() > CONSTRAINT_TOLERANCE:
-            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train anew.")
+            raise DamagedError(
+                f"A kernel of {where} breaks the constraint of Eq. 4. Train it again."
+            )
 
 
 def weights_of(network: Network) -> bytes:

@@ -51,7 +51,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
 
     def config(self, precision: Precision) -> ModelConfig:
-        """What the model will be; what it was trained on is said later."""
+        """What the model will be; what it is trained on is added later."""
         choice = self.recipe.network
         return ModelConfig(
             name=self.recipe.name,
@@ -139,9 +139,7 @@ def with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Man
     counts = Counter(record.camera for record in chosen.photos)
     kept = tuple(r for r in chosen.photos if counts[r.camera] >= choice.min_photos)
     if not kept:
-        raise UsageError(
-            f"None of the photos is left by the recipe's {where}. Loosen 'where' or 'min_photos'."
-        )
+        raise UsageError(f"The recipe's {where} leaves no photos. Loosen 'where' or 'min_photos'.")
     return replace(chosen, photos=kept)
 
 
@@ -155,19 +153,19 @@ def require_a_batch(what: str, patches: int, batch_size: int) -> None:
 
 
 def _cut(what: str, plan: PatchPlan) -> Iterator[str]:
-    """A note on patches left out so that all classes have as many."""
+    """A note on patches left out so that all classes have equally many."""
     for part, cut in plan.cut.items():
         kept = int(plan.count(part).min())
         fewest = [n for n in plan.settings.classes if n not in cut]
         yield (
-            f"{what}: every class is cut to {kept} {part} patches, as many as {fewest[0]} has; "
+            f"{what}: every class is cut to {kept} {part} patches, the number of {fewest[0]}; "
             f"{sum(cut.values())} patches of {len(cut)} classes are left out. "
             'balance = "draw" trains on all of them.'
         )
 
 
 def _rare(what: str, plan: PatchPlan) -> Iterator[str]:
-    """A note on the classes whose patches are shown again and again, for they have few."""
+    """A note on the classes whose few patches are shown again and again."""
     train = plan.part == PARTS.index("train")
     if plan.settings.edits is not None or not train.any():
         return
@@ -182,7 +180,7 @@ def _rare(what: str, plan: PatchPlan) -> Iterator[str]:
         yield (
             f"{what}: patches of {len(often)} of {len(plan.settings.classes)} classes are shown "
             f"more than {1 + MOST_REPEATS} times an epoch, those of {plan.settings.classes[most]} "
-            f"{often[most]:.0f} times, for there are few. Photos of them would help most."
+            f"{often[most]:.0f} times, because they are few. More photos of them would help most."
         )
 
 
@@ -212,7 +210,7 @@ def _repeated(patches: Mapping[str, int], batch: Mapping[str, int]) -> Iterator[
     for leg, passes in passes_per_epoch(patches, batch).items():
         if passes > 1 + MOST_REPEATS:
             yield (
-                f"Leg {leg!r} shows its {patches[leg]} patches {passes:.1f} times an epoch, for "
+                f"Leg {leg!r} shows its {patches[leg]} patches {passes:.1f} times an epoch: "
                 f"another leg takes longer. A batch_size of {max(2, round(batch[leg] / passes))} "
                 "comes closest to once."
             )

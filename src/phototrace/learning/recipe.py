@@ -53,7 +53,7 @@ class Photos(Part):
         where: Manifest columns and the values kept.
         rename: Camera models that count as another one (`"Nikon D70s" = "Nikon D70"`).
         min_photos: Camera models with fewer photos are left out.
-        recompress: JPEG quality at which every photo is saved anew before it is cut.
+        recompress: JPEG quality at which every photo is recompressed before patches are cut.
     """
 
     manifest: str | None = None
@@ -90,7 +90,7 @@ class Simulated(Part):
 
 
 class SplitChoice(Part):
-    """How photos are kept apart: `by` photo, device, scene, or device and scene.
+    """How photos are split: `by` photo, device, scene, or device and scene.
 
     `validation_devices`: with "device", whether a third device of a model is for validation; else
     photos of the training devices are, as where there is no third one.
@@ -223,8 +223,8 @@ class Recipe(Part):
         depth, trunk = self.network.share_depth, self.network.trunk_from
         if len(self.legs) > 1 and trunk is not None:
             raise ValueError(
-                "'network.trunk_from' is for one leg: above a trunk that stays as it is, legs have "
-                "nothing in common. Write a recipe for each."
+                "'network.trunk_from' is for one leg: above a frozen trunk, legs have nothing "
+                "in common. Write a recipe for each."
             )
         if len(self.legs) > 1 and depth is None:
             raise ValueError("'network.share_depth' is missing: the last stage that legs share.")

@@ -77,7 +77,7 @@ class Run:
             split = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
             found = provenance["version"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise DamagedError(f"{folder} is not a run that can be read. Train it anew.") from None
+            raise DamagedError(f"{folder} is not a run that can be read. Train it again.") from None
         if found != RUN_VERSION:
             raise DamagedError(
                 f"{folder} is a run of version {found}; this phototrace reads {RUN_VERSION}."
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def tasks(self) -> Mapping[str, Task]:
-        """Leg name -> what it answers."""
+        """Leg name -> its task."""
         return self.config.tasks
 
     def model(self, *, device: DeviceName = "auto", backbone: Backbone | None = None) -> Model:
@@ -115,7 +115,7 @@ class Run:
             raise UsageError(f"{self.folder} has patches of: {', '.join(names)}. Name one.")
         folder = self.folder.parent / STORES / names[leg]
         if not folder.is_dir():
-            raise UsageError(f"The patches {folder} are gone. Train again to cut them anew.")
+            raise UsageError(f"The patches {folder} are gone. Train again to cut them.")
         return PatchStore.load(folder)
 
 

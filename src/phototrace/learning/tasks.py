@@ -1,4 +1,4 @@
-"""What a network can be asked. The one place that knows a task's label, answers, loss and metric.
+"""The tasks of a network: the one place that knows a task's label, output, loss and metric.
 
 A task has classes or a range. What gives a patch its label is a manifest column, or an edit. To
 add a task, add an entry to `TASKS`; recipes then name it, and nothing else changes.
@@ -25,7 +25,7 @@ from phototrace.photos.manifest import PhotoRecord
 
 @dataclass(frozen=True)
 class Task:
-    """A question that a network answers of a patch, by one of its classes or by a number.
+    """What a network predicts of a patch: one of several classes, or a number.
 
     Attributes:
         name: What recipes and reports call it.
@@ -70,19 +70,19 @@ class Task:
         return F.smooth_l1_loss(scores[:, 0], (labels.to(scores.dtype) - middle) / half, beta=0.1)
 
     def score(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Patches named correctly, or the sum of the absolute errors; a number on the device."""
+        """Number of correct patches, or the sum of the absolute errors; a number on the device."""
         if self.range is None:
             return (scores.argmax(1) == labels).sum()
         return (self._numbers(scores.double()) - labels).abs().sum()
 
     def answer(self, scores: Tensor) -> NDArray[np.float32]:
-        """What the network says: `(n, classes)` probabilities, or `(n,)` numbers in the range."""
+        """The predictions: `(n, classes)` probabilities, or `(n,)` numbers in the range."""
         if self.range is None:
             return F.softmax(scores.double(), dim=1).float().cpu().numpy()
         return self._numbers(scores.double()).float().cpu().numpy()
 
     def figure(self, answers: NDArray[np.float32], labels: NDArray[Any]) -> float:
-        """How good answers are: balanced accuracy in 0..1, or the mean absolute error."""
+        """How good predictions are: balanced accuracy in 0..1, or the mean absolute error."""
         if self.range is not None:
             return float(np.mean(np.abs(answers - labels)))
         right = answers.argmax(axis=1) == labels
@@ -93,9 +93,9 @@ class Task:
         return f"{figure:.1f} {self.unit}" if self.range else f"{figure:.1%}"
 
     def of_row(self, row: Mapping[str, Any]) -> str:
-        """What a row of a run's metrics says of the validation part, in words."""
+        """The validation figure in a row of a run's metrics, in words."""
         figure = row.get(f"validation_{self.metric}")
-        said = "not looked at" if figure is None else self.spelled(figure)
+        said = "not measured" if figure is None else self.spelled(figure)
         return f"{row['leg']} {self.metric} {said}"
 
     def among(self, photos: Iterable[PhotoRecord], wanted: Sequence[str] = ()) -> Task:
@@ -122,7 +122,7 @@ class Task:
         return replace(self, classes=classes)
 
     def facts(self) -> dict[str, Any]:
-        """What a saved model says of it, as plain values."""
+        """The task as a saved model describes it, in plain values."""
         limits = list(self.range) if self.range else None
         return {"task": self.name, "classes": list(self.classes), "range": limits,
                 "unit": self.unit}  # fmt: skip

@@ -79,7 +79,7 @@ def train_recipe(
     with `resume`; without, it is a `UsageError`. So are leaks between the parts of the split
     (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them. `trunk` takes
     the place of the recipe's `trunk_from` (which starts from the working folder here): its stages
-    up to `share_depth` stay as they are, and what is above them is trained anew.
+    up to `share_depth` are frozen, and the stages above are trained from the start.
     """
     folder = out / recipe.name
     trunk = trunk or load_trunk(recipe, Path())

@@ -195,7 +195,7 @@ def right_children(inner: NDArray[np.bool_]) -> NDArray[np.int64]:
     """
     open_after = np.cumsum(np.where(inner, 1, -1))
     if open_after.max(initial=0) > MAX_DEPTH:
-        raise DamagedError(f"The trees have a tree deeper than {MAX_DEPTH}. Make them anew.")
+        raise DamagedError(f"The trees have a tree deeper than {MAX_DEPTH}. Make them again.")
     before = (open_after - inner).astype(np.int16)  # few bits: sorted by radix
     order = np.argsort(before, kind="stable")[1:]  # the first is the leaf that closes the tree
     pairs = order.reshape(-1, 2)
@@ -206,7 +206,7 @@ def right_children(inner: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _demand(condition: bool, what: str) -> None:
     if not condition:
-        raise DamagedError(f"The trees have {what}. Restore the file, or fit the detector anew.")
+        raise DamagedError(f"The trees have {what}. Restore the file, or fit the detector again.")
 
 
 class _Compactor:

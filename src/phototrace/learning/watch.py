@@ -18,7 +18,7 @@ class Watch:
 
     Args:
         folder: Of the run.
-        tasks: Leg name -> what it answers.
+        tasks: Leg name -> its task.
         state: Where the training begins or goes on.
         patches_per_step: Of all legs.
     """
@@ -43,7 +43,7 @@ class Watch:
         if not all(math.isfinite(loss) for loss, _ in self.means.values()):
             raise PhototraceError(
                 f"The loss is no longer a finite number, at step {state.step} or shortly before. "
-                f"The last good checkpoint is in {self.folder / 'checkpoint'}; train anew with a "
+                f"The last good checkpoint is in {self.folder / 'checkpoint'}; train again with a "
                 "lower learning_rate."
             )
         if rate is None:

@@ -5,7 +5,7 @@ label of each, and the operation that makes it.
 
 An operation takes pixels `(h, w)` or `(h, w, 3)` uint8 and a random generator, and returns uint8
 pixels; it may change the size (resampling does). Results are rounded, never truncated: truncation
-would shift the mean by half a grey level, which a network can learn in place of the operation.
+would shift the mean by half a grey level, which a network can learn instead of the operation.
 """
 
 from __future__ import annotations

@@ -37,12 +37,12 @@ class PatchSettings:
         blocks: `"central"` (nine central blocks) or `"random"` (non-overlapping, random).
         blocks_per_photo: For random blocks, how many to take at most; 0 takes all that fit.
         per_class: The most patches of a class in each part (of a version of a block, where the
-            label is a number); parts left out take all.
-        photos: The most photos of each part, drawn by the seed; parts left out take all.
+            label is a number); parts not named take all.
+        photos: The most photos of each part, drawn by the seed; parts not named take all.
         edits: What is done to blocks and gives them their labels; None where photos do.
         editing: With edits, the ways of editing: `"block"`, `"region"`, or both.
-        balanced: Whether every class is cut to as many patches as the one with the fewest has.
-        recompress: JPEG quality at which every photo is saved anew before it is cut, or None.
+        balanced: Whether every class is cut to the number of patches of the smallest class.
+        recompress: JPEG quality at which every photo is recompressed first, or None.
         seed: Seed of every random choice, noise included.
     """
 
@@ -90,7 +90,7 @@ class PatchPlan:
         editing: Index into `settings.ways`, int8.
         part: Index into PARTS, int8.
         too_small: Photos that hold no block.
-        cut: Part -> class -> patches left out so that all classes have as many.
+        cut: Part -> class -> patches left out so that all classes have equally many.
     """
 
     settings: PatchSettings
@@ -153,7 +153,7 @@ Block = tuple[int, int, int, float, int, int]
 def plan_patches(
     manifest: Manifest, split: Split, settings: PatchSettings, *, parts: Sequence[str] = PARTS
 ) -> PatchPlan:
-    """Choose the patches of a task: all there are, or every class cut to as many (`balanced`).
+    """Choose the patches of a task: all, or equally many of every class (`balanced`).
 
     Photos outside the split or of a class that is not asked for give none. Raises `UsageError`
     where a class would have no patch to train on, or, where classes are balanced, in another part.
@@ -232,7 +232,7 @@ def _photos_blocks(
         if not by_class[name]:
             raise UsageError(
                 f"The {part} part has no photo of {name}. Add photos of it, leave the class "
-                "out, or split otherwise."
+                "out, or split in another way."
             )
         _require(count, part, name, small, settings.size)
     wanted = settings.per_class.get(part)

@@ -55,11 +55,11 @@ class PatchStore:
             facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             version = facts["version"]
         except (OSError, ValueError, TypeError, KeyError):
-            raise DamagedError(f"{folder / FACTS} cannot be read. Build the store anew.") from None
+            raise DamagedError(f"{folder / FACTS} cannot be read. Build the store again.") from None
         if version != STORE_VERSION:
             raise DamagedError(
                 f"{folder} is a store of version {version}; this phototrace reads version "
-                f"{STORE_VERSION}. Build the store anew."
+                f"{STORE_VERSION}. Build the store again."
             )
         return cls(folder, facts)
 
@@ -152,7 +152,7 @@ def read_rows(
             for i in numbers:
                 file.seek(start + int(offsets[i]) * length)
                 if file.readinto(memoryview(flat[i]).cast("B")) != length:
-                    raise DamagedError(f"{file.name} is too short. Build it anew.")
+                    raise DamagedError(f"{file.name} is too short. Build it again.")
 
 
 def find_store(folder: Path, plan_hash: str) -> PatchStore | None:
@@ -166,8 +166,8 @@ def find_store(folder: Path, plan_hash: str) -> PatchStore | None:
 def _data_start(file: Any, wanted: np.dtype[Any]) -> int:
     """Position of the first element in an .npy file (its header is never trusted further)."""
     if np.lib.format.read_magic(file) != (1, 0):
-        raise DamagedError(f"{file.name} is not of the form phototrace writes. Build it anew.")
+        raise DamagedError(f"{file.name} is not of the form phototrace writes. Build it again.")
     _, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if fortran or dtype != wanted:
-        raise DamagedError(f"{file.name} does not hold {wanted} values. Build it anew.")
+        raise DamagedError(f"{file.name} does not hold {wanted} values. Build it again.")
     return int(file.tell())

@@ -37,7 +37,7 @@ class Leak:
     """One leak, or (without a split) one repetition.
 
     Attributes:
-        kind: "same file" (equal bytes), "saved again" (recompressed or resized, or two exposures
+        kind: "same file" (equal bytes), "resaved" (recompressed or resized, or two exposures
             that look the same), "same burst", "same device", "same scene".
         a: Path, as in the manifest, of one photo.
         b: Path of the other.
@@ -57,12 +57,12 @@ def audit(
 ) -> list[Leak]:
     """Look for leaks between the parts of `split`, or for repetitions in the whole manifest.
 
-    Between any two parts: the same file, a photo saved again, one burst. Between test and the other
+    Between any two parts: the same file, a resaved photo, one burst. Between test and the other
     parts, where the split is by device: one device. Between any two parts, where it is by scene:
     one scene. For burst, device and scene one leak stands for all photos of the two parts that
     share it. Copies that were turned, mirrored, cropped or are without contrast are not found. Two
     photos of one scene by two devices, as the manifest says, may look the same without being a
-    photo saved again: they leak where the split promises to keep scenes apart.
+    resaved photo: they leak where the split is by scene.
 
     Perceptual hashes are taken from the column `phash`; where it lacks, from the files. Pairs of
     near hashes are confirmed on the files.
@@ -172,10 +172,10 @@ def _saved_again(
                 continue
             text = (
                 f"{_placed(photos[a], parts[a])} and {_placed(photos[b], parts[b])} are one photo "
-                "saved again, or two that look the same."
+                "resaved, or two photos that look the same."
             )
             names = photos[a].path, photos[b].path
-            leaks.append(Leak("saved again", *names, (parts[a], parts[b]), text))
+            leaks.append(Leak("resaved", *names, (parts[a], parts[b]), text))
     return sorted(leaks, key=lambda leak: (leak.a, leak.b))
 
 

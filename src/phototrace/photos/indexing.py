@@ -199,7 +199,7 @@ def _duplicate(row: PhotoRecord, earlier: PhotoRecord) -> Problem:
     problem = duplicate_problem(row.path, earlier.path)
     if row.device_id == earlier.device_id:
         return problem
-    return replace(problem, text=f"{problem.text} They stand under different cameras: check which.")
+    return replace(problem, text=f"{problem.text} They are listed under different cameras: check.")
 
 
 def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:

@@ -1,4 +1,4 @@
-"""Which photos are for training, validation and test, and by what they were kept apart.
+"""Which photos are for training, validation and test, and by what they are split.
 
 A split is a pure function of the manifest's content and a seed: neither the order of the rows nor
 the paths matter. What is drawn is drawn by the SHA-256 of `seed:name`, so that adding a photo moves
@@ -40,7 +40,7 @@ class Split:
     """Which photo is in which part.
 
     Attributes:
-        by: What the parts were kept apart by.
+        by: What the parts are split by.
         seed: Of the draw.
         part: Photo id to "train", "validation" or "test".
         excluded: Photo id to the reason why it is in no part.
@@ -178,7 +178,7 @@ def _by_photo(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) ->
         missing = [part for part in PARTS if not parts[part]]
         if missing and not (missing == ["test"] and camera in tested):
             dealt.notes.append(
-                f"{camera or 'Unknown camera'} has {len(bursts)} burst(s) to deal and is not in: "
+                f"{camera or 'Unknown camera'} has {len(bursts)} burst(s) and is not in: "
                 f"{', '.join(missing)}."
             )
     return dealt
@@ -239,9 +239,9 @@ def _by_device_and_scene(records: list[PhotoRecord], draw: Draw, forced: frozens
             if test_device == test_scene:
                 dealt.put([photo], part)
             elif test_device:
-                dealt.exclude([photo], "a test device in a scene that does not test")
+                dealt.exclude([photo], "a test device in a scene that is not a test scene")
             else:
-                dealt.exclude([photo], "a test scene by a device that does not test")
+                dealt.exclude([photo], "a test scene by a device that is not a test device")
     return dealt
 
 
@@ -276,11 +276,12 @@ def _device_roles(
         found = {roles[device] for device in counts if device in left}
         if found and "test" not in found:
             dealt.notes.append(
-                f"{camera or 'Unknown camera'} has one device only: it is not in the test part."
+                f"{camera or 'Unknown camera'} has one device only, so it is not in the test part."
             )
         elif found == {"test"}:
             dealt.notes.append(
-                f"All devices of {camera or 'unknown camera'} test: it is not in the train part."
+                f"All devices of {camera or 'unknown camera'} are for test: it is not in the "
+                "train part."
             )
     return roles
 

@@ -35,7 +35,7 @@ class Sensor:
     bits: int  # of the analogue-digital converter
     top_iso: int = 3200
     hot: float = 30.0  # hot pixels a million
-    banding: float = 0.0  # electrons by which whole rows are off, anew in each photo
+    banding: float = 0.0  # electrons by which whole rows are off, drawn for each photo
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
     if libraries != settings["libraries"] and not is_complete(folder):
         raise UsageError(
             f"{folder} was begun with other versions of {', '.join(libraries)}, whose photos "
-            "would differ. Remove it and begin anew."
+            "would differ. Remove it and start again."
         )
 
 

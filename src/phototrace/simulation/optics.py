@@ -98,7 +98,7 @@ def unshade(raw: Floats, lens: Lens, correction: Correction) -> Floats:
 def unwarp(colours: Floats, lens: Lens, correction: Correction) -> Floats:
     """Developed colours (h, w, 3) with distortion and lateral chromatic aberration taken back.
 
-    This interpolates the picture anew, and so leaves traces of resampling that grow outwards.
+    This interpolates the picture a second time and leaves traces of resampling that grow outwards.
     """
     size = (colours.shape[0], colours.shape[1])
     distortion = np.float32(lens.distortion if correction.distortion else 0.0)

@@ -71,7 +71,7 @@ def picture_scene(picture: Picture, number: int, size: tuple[int, int], seed: in
 
     sRGB's curve is undone, the middle taken in the photos' shape and reduced by the mean of its
     pixels at least `REDUCTION` times a side. What was white becomes up to four times as bright
-    again, so that lights are blown out anew by each camera in its own way.
+    again, so that lights are blown out by each camera in its own way.
 
     Raises:
         PhotoError: the picture cannot be read or was changed meanwhile.

@@ -56,7 +56,7 @@ class Kind:
     stops: float = 0.0  # how many stops darker than full daylight
     blur: float = 0.0  # blur of what is far out of focus, scene px
     bias: float = 0.0  # how many stops lighter than the meter says it is photographed
-    near: float = 1.0  # enlargement: drawn anew for every scene
+    near: float = 1.0  # enlargement: drawn for every scene
 
 
 GREENS: tuple[Colour, ...] = (

@@ -11,7 +11,7 @@ from phototrace.study.recipe import TASKS
 
 
 def plan_facts(plan: StudyPlan) -> dict[str, Any]:
-    """What a plan says of photos, split and classes, as plain values."""
+    """Photos, split and classes of a plan, as plain values."""
     experiment = plan.experiment
     return {
         "study": plan.recipe.name,

@@ -60,7 +60,7 @@ def figure_3(
         _single(axes, scores.get(Key(target, "single", target)), len(depths))
         for line in _LINES:
             _line(axes, line, scores, figure_keys(target, line.way, depths))
-        axes.set(xlim=(-0.5, len(depths) - 0.5), ylim=limits, ylabel="patches named correctly, %")
+        axes.set(xlim=(-0.5, len(depths) - 0.5), ylim=limits, ylabel="accuracy, % of test patches")
         axes.set_yticks([tick for tick in axes.get_yticks() if limits[0] <= tick <= 100])
         axes.grid(visible=False, axis="x")
         name_ticks(axes, "x", [shown(depth, 16) for depth in depths])

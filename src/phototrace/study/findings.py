@@ -1,10 +1,10 @@
-"""The paper's findings held against a study's predictions: statements with numbers and intervals.
+"""The paper's findings compared with a study's predictions: statements with numbers and intervals.
 
-A finding "holds" where the 95 % interval lies wholly on its side, "does not hold" where it lies
-wholly on the other, and is "not decided" in between. One of several parts holds where all do, and
-does not where one plainly fails: the doubt of 5 % is shared among the parts.
+A finding "holds" where the 95 % interval lies wholly on the side that the paper claims, "does not
+hold" where it lies wholly on the other, and is "not decided" otherwise. A finding of several parts
+holds where all do, and does not hold where one fails, with the 5 % error shared among the parts.
 
-Intervals are over photos, devices and scenes. What another training would give is not in them.
+Intervals are over photos, devices and scenes. They do not include the variation between trainings.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Detail:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the paper's findings, and what this study says of it.
+    """One of the paper's findings, and whether it holds in this study.
 
     Attributes:
         name: A word or two.
         claim: What the paper says.
-        verdict: Whether these data bear it out.
+        verdict: Whether these data support it.
         sentence: The study's own figures in words.
         details: The numbers behind.
     """
@@ -86,22 +86,22 @@ def asymmetry(answers: Answers) -> Finding:
     verdict = side(gap)
     return Finding(
         "task asymmetry",
-        "Camera features serve manipulation detection, manipulation features do not serve camera "
-        "models: at fc2 the one loses 2.0 points, the other 39.7.",
+        "Camera features work for manipulation detection, but manipulation features do not work "
+        "for camera models: at fc2 the first loses 2.0 points, the second 39.7.",
         verdict,
-        f"At {deepest}, single task less transfer is {_points(drops['A'])} for manipulation on "
+        f"At {deepest}, single task minus transfer is {_points(drops['A'])} for manipulation on "
         f"camera features and {_points(drops['B'])} for camera models on manipulation features. "
-        f"The second loss less the first is {_points(gap)}.",
+        f"The second loss minus the first is {_points(gap)}.",
         (
-            Detail("manipulation on camera features, lost", drops["A"], None, 0.020),
-            Detail("camera on manipulation features, lost", drops["B"], None, 0.397),
-            Detail("the second less the first", gap, verdict, 0.377),
+            Detail("loss of manipulation on camera features", drops["A"], None, 0.020),
+            Detail("loss of camera on manipulation features", drops["B"], None, 0.397),
+            Detail("second loss minus first", gap, verdict, 0.377),
         ),
     )
 
 
 def _difference_of(answers: Answers, a: Sequence[Key], b: Sequence[Key]) -> Figure:
-    """What the pair `a` loses less what `b` loses, photos of both targets drawn together."""
+    """The loss of the pair `a` minus the loss of `b`, photos of both targets drawn together."""
     values, labels = [], []
     codes: dict[str, list[str]] = {"photo": [], "device": [], "scene": []}
     for group, (pair, sign) in enumerate(((a, 1.0), (b, -1.0))):
@@ -164,12 +164,12 @@ def hierarchy(answers: Answers, target: str) -> Finding:
         "Accuracy falls monotonically with share depth: shallow features are general, deep ones "
         "specific.",
         verdict,
-        f"{NAMES[target].capitalize()} on {NAMES[source]} features: {accuracy}. A step deeper "
-        f"changes it by {_points(slope)} on average{_p(p)}. {word}",
+        f"{NAMES[target].capitalize()} on {NAMES[source]} features: {accuracy}. Each "
+        f"step in depth changes it by {_points(slope)} on average{_p(p)}. {word}",
         (
-            Detail("mean change a step deeper", slope, _falls(slope)),
+            Detail("mean change per step in depth", slope, _falls(slope)),
             *(
-                Detail(f"{k.depth} less the depth before", step, _falls(step, len(steps)))
+                Detail(f"{k.depth} minus the depth before", step, _falls(step, len(steps)))
                 for k, step in zip(keys[1:], steps, strict=True)
             ),
         ),
@@ -198,16 +198,16 @@ def shallow(answers: Answers) -> Finding:
             Key(target, "transfer", source, first), Key(target, "single", target)
         )
         details.append(
-            Detail(f"{NAMES[target]}: transfer at {first} less single", difference,
+            Detail(f"{NAMES[target]}: transfer at {first} minus single", difference,
                    side(difference, -_margin(answers), parts=2), paper)
         )  # fmt: skip
     return Finding(
         "shallow transfer",
-        "At constr, transfer is at least as good as a network of its own.",
+        "At constr, transfer is at least as good as a single-task network.",
         together(details),
-        f"At {first}, transfer less single task is "
+        f"At {first}, transfer minus single task is "
         + "; ".join(f"{_points(d.figure)} ({d.what.split(':')[0]})" for d in details)
-        + f". It counts as at least as good where the interval stays above "
+        + f". It counts as at least as good if the interval stays above "
         f"{points(-_margin(answers))} points.",
         tuple(details),
     )
@@ -231,10 +231,10 @@ def multitask(answers: Answers) -> Finding:
             )
     return Finding(
         "multitask above transfer",
-        "Learned together, features beat transferred ones: for camera models at all share depths, "
+        "Features trained together beat transferred ones: for camera models at all share depths, "
         "for manipulation at fc1 and fc2.",
         together(details),
-        f"Multitask less transfer is {_range(details)}.",
+        f"Multitask minus transfer is {_range(details)}.",
         tuple(details),
     )  # fmt: skip
 
@@ -257,7 +257,7 @@ def trees(answers: Answers) -> Finding:
         "Extremely randomised trees on fc2 features are slightly better than the network's own "
         "output, in every case of Table 2.",
         together(details),
-        f"Trees less network is {_range(details)}.",
+        f"Trees minus network is {_range(details)}.",
         tuple(details),
     )
 
@@ -283,10 +283,10 @@ def unified(answers: Answers) -> Finding:
             )
     return Finding(
         "unified features",
-        "One extractor serves both tasks: at fc2 the hybrid comes within 0.2 (manipulation) and "
-        "0.7 points (camera) of networks of their own.",
+        "One feature extractor serves both tasks: at fc2 the hybrid comes within 0.2 points "
+        "(manipulation) and 0.7 points (camera) of the single-task networks.",
         together(details),
-        "Hybrid less single task: "
+        "Hybrid minus single task: "
         + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details)
         + f". The margin is {100 * margin:g} point{'s' if margin != 0.01 else ''}.",
         tuple(details),
@@ -303,30 +303,29 @@ def limited(answers: Answers) -> Finding:
         ("trees on A+B+C", Key("C", "trees", "A+B+C")),
         ("trees on A+B", Key("C", "trees", "A+B")),
         ("trees on B", Key("C", "trees", "B")),
-        ("the network of its own", own),
+        ("the network on C alone", own),
     ]
     paper = (0.013, 0.026, 0.023)
     details = []
     for (better, a), (worse, b), theirs in zip(order, order[1:], paper, strict=False):
         difference = answers.difference(a, b)
         details.append(
-            Detail(f"{better} less {worse}", difference, side(difference, parts=4), theirs)
+            Detail(f"{better} minus {worse}", difference, side(difference, parts=4), theirs)
         )
     whole = answers.difference(order[0][1], own)
     details.append(
-        Detail("trees on A+B+C less the network of its own", whole, side(whole, parts=4), 0.062)
+        Detail("trees on A+B+C minus the network on C alone", whole, side(whole, parts=4), 0.062)
     )
     photos = answers.facts["photos"]["C"]["train"]
     taken = "the hybrid's number of steps" if own.way == "longer" else "its own number of steps"
     return Finding(
         "few photos",
-        "Where photos are few, a unified extractor beats a network of its own: trees on A+B+C, "
-        "then on A+B, then on B, then the network.",
+        "With few photos, unified features beat a network trained on C alone: trees on A+B+C are "
+        "best, then trees on A+B, then trees on B, then the network.",
         together(details),
-        f"With {lowest_to_highest(photos.values())} photos a class, trees on A+B+C less a network "
-        f"trained on C alone (with {taken}, the better of the two) is {_points(whole)}. In order: "
-        + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details[:-1])
-        + ".",
+        f"With {lowest_to_highest(photos.values())} photos per class, trees on A+B+C minus a "
+        f"network trained on C alone (with {taken}, the better of the two) is {_points(whole)}. "
+        "In order: " + ", ".join(f"{_points(d.figure)} ({d.what})" for d in details[:-1]) + ".",
         tuple(details),
     )
 

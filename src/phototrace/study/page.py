@@ -1,5 +1,5 @@
 """One web page of a study, complete in itself: nothing is fetched, nothing runs, nothing is
-worked out anew.
+computed.
 
 Names of classes, cameras and files are untrusted: the template escapes every value, the figure
 escapes its own, and the page forbids scripts and outside content to the browser as well.
@@ -30,7 +30,7 @@ NOTES = 3
 TASKS = {
     "A": "Which manipulation, if any?",
     "B": "Which camera model?",
-    "C": "Which camera model, with few photos to learn from?",
+    "C": "Which camera model, with few photos to train on?",
 }
 MOST_LISTED = 50
 
@@ -60,12 +60,12 @@ def page(scores: Mapping[Key, Score], findings: Sequence[Finding], facts: Mappin
 
 
 def cautions(scores: Mapping[Key, Score], facts: Mapping[str, Any]) -> list[str]:
-    """What a reader could take from the figures but must not, one sentence or two each."""
+    """What a reader must not conclude from the figures, one sentence or two each."""
     recipe, found = facts["recipe"], []
     if recipe.get("illustration"):
         found.append(
-            "An illustration, not evidence: it shows what the study does, with too few photos and "
-            "too short trainings to say anything about the paper's findings."
+            "An illustration, not evidence: it shows what the study does. It has too few photos "
+            "and too short trainings to say anything about the paper's findings."
         )
     if recipe["photos"].get("simulated"):
         found.append("The photos are simulated. Real cameras differ from each other in other ways.")
@@ -74,13 +74,13 @@ def cautions(scores: Mapping[Key, Score], facts: Mapping[str, Any]) -> list[str]
     if recipe["split"]["by"] == "photo":
         found.append(
             "Training and test share devices and scenes. Camera, scene and quantisation table are "
-            "confounded: what tells camera models apart here (B and C) may be the scene or the "
-            "table in place of the camera."
+            "confounded: camera models may be told apart here (B and C) by the scene or the "
+            "table instead of the camera."
         )
     if recipe["split"]["by"] == "device":
         found.append(
-            "Training and test share scenes, and mostly the files' quantisation tables: part of "
-            "B's and C's figures may be the scene or the table in place of the camera."
+            "Training and test share scenes and most quantisation tables of the files: part of the "
+            "accuracy on B and C may come from the scene or the table instead of the camera."
         )
     if facts["leaks"]:
         found.append(
@@ -91,7 +91,7 @@ def cautions(scores: Mapping[Key, Score], facts: Mapping[str, Any]) -> list[str]
 
 
 def _few(scores: Mapping[Key, Score]) -> list[str]:
-    """Of what too few were tested; all cells of a task were tested on the same patches."""
+    """Tasks that were tested on too few photos, devices or scenes."""
     first = {key.target: score.accuracy for key, score in scores.items()}
     found = []
     for task, figure in sorted(first.items()):
@@ -100,7 +100,9 @@ def _few(scores: Mapping[Key, Score]) -> list[str]:
             found.append(f"{task} on {' and '.join(few)}")
     if not found:
         return []
-    return [f"Tested on few: {'; '.join(found)}. That is too few to say how others would fare."]
+    return [
+        f"The tests are small: {'; '.join(found)}. Do not take them for the accuracy on others."
+    ]
 
 
 def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -114,28 +116,28 @@ def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
     notes = facts["split_notes"]
     more = f"(and {len(notes) - NOTES} more notes of this kind)" if len(notes) > NOTES else ""
     apart = kept_apart(split["by"], len(split.get("test_devices", ())))
-    rows["kept apart"] = " ".join([apart, *notes[:NOTES], more]).strip()
+    rows["split"] = " ".join([apart, *notes[:NOTES], more]).strip()
     rows["share depths"] = ", ".join(facts["depths"])
     rows["repetitions"] = (
         f"{len(seeds)}, with seeds {', '.join(map(str, seeds))}: figures are their mean"
         if len(seeds) > 1
-        else "None: one seed. How far another beginning would move a figure was not measured."
+        else "None: one seed. How much a figure changes with the seed was not measured."
     )
     for task, names in facts["missing"].items():
         if names:
             rows[f"missing from {task}"] = (
-                f"{len(names)} of its classes, which the photos lack: {', '.join(names)}"
+                f"{len(names)} of its classes have no photos: {', '.join(names)}"
             )
     return {name: text for name, text in rows.items() if text}
 
 
 def _count(facts: Mapping[str, Any], task: str) -> str:
-    """Such as "5 classes; 7 photos of each to train, 2 to validation, 3 to test"."""
+    """Such as "5 classes. Photos per class: 7 for training, 2 for validation, 3 for test."."""
     photos = facts["photos"][task]
     train, validation, test = (lowest_to_highest(photos[part].values()) for part in PARTS)
     return (
-        f"{len(facts['classes'][task])} classes; photos of each: {train} to train, {validation} to "
-        f"validation, {test} to test."
+        f"{len(facts['classes'][task])} classes. Photos per class: {train} for training, "
+        f"{validation} for validation, {test} for test."
     )
 
 

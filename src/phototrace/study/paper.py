@@ -16,7 +16,7 @@ class Key:
     Attributes:
         target: The task that is tested: A, B or C.
         way: "single", "transfer", "multitask", "longer" or "trees".
-        features: Tasks that the features were learned from.
+        features: Tasks that the features were trained on.
         depth: Share depth; "" where nothing is shared, and for trees.
     """
 
@@ -49,4 +49,4 @@ ACCURACY: dict[Key, float] = {
     Key("C", "trees", "A+B"): 0.915,
     Key("C", "trees", "A+B+C"): 0.928,
 }
-"""Shares of patches named correctly."""
+"""Shares of patches classified correctly."""

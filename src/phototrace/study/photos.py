@@ -28,8 +28,8 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
     of the list is hashed, and others are decoded, so that one study never mixes two collections.
 
     Raises:
-        UsageError: A photo has changed or gone, others came, or the manifest says other things of
-            them, since the study began.
+        UsageError: A photo has changed or gone, others came, or the manifest describes them in
+            another way, since the study began.
     """
     begun = Manifest.load(kept) if kept.is_file() else None
     whole = {photo.sha256 for photo in begun.photos} if begun else set()
@@ -87,12 +87,12 @@ def _require_same(
     if other[0].sha256 not in now:
         why = left_out[0]["text"] if left_out else f"{first} is not among the photos any more."
     elif other[0].sha256 not in then:
-        why = f"{first} was not there then."
+        why = f"{first} was not there before."
     else:
-        why = f"The manifest says other things of {first}."
+        why = f"The manifest describes {first} in another way."
     raise UsageError(
         f"The photos are not those that the study in {kept.parent} began with "
-        f"({len({p.sha256 for p in other})} differ). {why} Restore them, or begin anew in another "
+        f"({len({p.sha256 for p in other})} differ). {why} Restore them, or start again in another "
         "--out."
     )
 

@@ -47,9 +47,9 @@ class Training:
     """One training of the plan.
 
     Attributes:
-        features: Tasks that its trunk learned from: "A", "A+B", ...
+        features: Tasks that its trunk was trained on: "A", "A+B", ...
         way: What it is in the paper; "longer" is C alone with as many steps as A+B+C.
-        targets: Tasks that it answers.
+        targets: Tasks that it is tested on.
         depth: Share depth; None where nothing is shared.
         seed: Of weights and order.
         recipe: All its choices; its name is `label` and the hash of choices and data.
@@ -212,7 +212,7 @@ def _base(
     cameras = _cameras(photos, recipe, "B", missing)
     both = sorted(set(cameras) & set(few))
     if recipe.tasks.B.classes and both:
-        raise UsageError(f"{shown(both[0])} is a class of B and of C. C must be new to B: choose.")
+        raise UsageError(f"{shown(both[0])} is a class of B and of C. C must be new to B.")
     legs["B"]["classes"] = [camera for camera in cameras if camera not in few]
     legs["C"]["classes"] = few
     return Recipe.parse(whole), missing
@@ -244,7 +244,7 @@ def _named(missing: Sequence[str]) -> str:
 
 
 def _test_plan(experiment: Experiment, task: str) -> PatchPlan:
-    """The patches that test a task: whatever answers it is tested on these and no others."""
+    """The test patches of a task: everything is tested on these and no others."""
     leg = experiment.recipe.legs[task]
     own = with_enough(taken_by_leg(experiment.manifest, leg), leg, f"[tasks.{task}]")
     settings = experiment.plans[task].settings
@@ -258,7 +258,7 @@ def _test_plan(experiment: Experiment, task: str) -> PatchPlan:
     if untested:
         raise UsageError(
             f"Task {task}: The test part has no patch of {untested[0]}. Add photos of it, leave "
-            "the class out, or split otherwise."
+            "the class out, or split in another way."
         )
     return plan
 

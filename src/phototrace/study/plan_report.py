@@ -56,8 +56,8 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
     split = plan.experiment.split
     parts = Counter(split.part.values())
     yield (
-        f"Study {plan.recipe.name}: {len(plan.experiment.manifest.photos)} photos, kept apart by "
-        f"{split.by} once for all tasks: "
+        f"Study {plan.recipe.name}: {len(plan.experiment.manifest.photos)} photos, split by "
+        f"{split.by}, the same split for all tasks: "
         + ", ".join(f"{parts[part]} {part}" for part in PARTS)
         + f" (split {split.hash[:12]})."
     )
@@ -72,7 +72,7 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
             f"{task}: {found.name}, {len(found.classes)} classes; "
             + ", ".join(
                 f"{part} {patches[part]} patches "
-                f"({lowest_to_highest(photos[part].values())} photos a class)"
+                f"({lowest_to_highest(photos[part].values())} photos per class)"
                 for part in PARTS
             )
             + f"; tests {plan.tests[task].hash[:12]}."
@@ -82,7 +82,7 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
         if plan.missing.get(task):
             yield (
                 f"   missing from these photos: {', '.join(map(shown, plan.missing[task]))}. "
-                "The study goes on without."
+                "The study goes on without them."
             )
 
 
@@ -112,6 +112,6 @@ def _trainings(plan: StudyPlan, taken: Estimate) -> Iterator[str]:
 
 def _taken(plan: StudyPlan, taken: Estimate) -> Iterator[str]:
     yield (
-        f"In all about {clock(taken.total)} on this machine, by steps measured now (cutting the "
-        f"patches and checkpoints not counted), and up to {taken.bytes / 1e9:.1f} GB of disk."
+        f"The total is about {clock(taken.total)} on this machine, by steps measured now (without "
+        f"cutting patches and checkpoints), and up to {taken.bytes / 1e9:.1f} GB of disk."
     )

@@ -39,10 +39,10 @@ class Tasks(Part):
     def _of_the_right_kind(self) -> Tasks:
         asked = {name: KNOWN[getattr(self, name).task] for name in TASKS}
         if not (asked["A"].edits and asked["A"].classes):
-            raise ValueError("'tasks.A.task' must ask what was done to a patch: 'manipulation'.")
+            raise ValueError("'tasks.A.task' must be about manipulations: 'manipulation'.")
         for name in ("B", "C"):
             if asked[name].column != "camera":
-                raise ValueError(f"'tasks.{name}.task' must ask for the camera model: 'camera'.")
+                raise ValueError(f"'tasks.{name}.task' must be about the camera model: 'camera'.")
         return self
 
 

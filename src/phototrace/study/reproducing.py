@@ -42,7 +42,7 @@ class Results:
         folder: Where it lies.
         facts: Recipe, classes, photos, hashes, machine.
         scores: Every cell.
-        findings: The paper's findings held against them.
+        findings: The paper's findings compared with them.
     """
 
     folder: Path
@@ -128,7 +128,7 @@ def files_of(results: Results) -> dict[str, bytes]:
 def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
     """What differs between a study's stored results and its stored predictions, one sentence each.
 
-    Every figure of `results.json` is worked out again, and page, figure and tables are made again.
+    Every figure of `results.json` is computed again, and page, figure and tables are made again.
 
     Raises:
         UsageError: There is no study in the folder, no results, or it is not that of `recipe`.
@@ -146,8 +146,8 @@ def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
         raise UsageError(f"{folder} has no {RESULTS}. Run the study without --check.") from None
     except (OSError, ValueError):
         raise DamagedError(f"{folder / RESULTS} cannot be read. Run the study again.") from None
-    anew = json.loads(json.dumps(results.to_dict()))
-    found = [f"{RESULTS}: {place}" for place in _differences(stored, anew, "")]
+    given = json.loads(json.dumps(results.to_dict()))
+    found = [f"{RESULTS}: {place}" for place in _differences(stored, given, "")]
     for name, data in files_of(results).items():
         path = folder / name
         if not path.is_file():
@@ -164,17 +164,17 @@ def _recipe_of(results: Results, folder: Path) -> StudyRecipe:
     return validated(StudyRecipe, results.facts["recipe"], str(folder / LEDGER))
 
 
-def _differences(stored: Any, anew: Any, place: str) -> list[str]:
+def _differences(stored: Any, given: Any, place: str) -> list[str]:
     """Where two JSON values differ, one sentence a place."""
-    if isinstance(stored, dict) and isinstance(anew, dict):
+    if isinstance(stored, dict) and isinstance(given, dict):
         both: list[tuple[str, Any, Any]] = [
-            (f"{place}.{key}".lstrip("."), stored.get(key, "missing"), anew.get(key, "missing"))
-            for key in sorted(stored.keys() | anew.keys())
+            (f"{place}.{key}".lstrip("."), stored.get(key, "missing"), given.get(key, "missing"))
+            for key in sorted(stored.keys() | given.keys())
         ]
-    elif isinstance(stored, list) and isinstance(anew, list) and len(stored) == len(anew):
-        pairs = zip(stored, anew, strict=True)
+    elif isinstance(stored, list) and isinstance(given, list) and len(stored) == len(given):
+        pairs = zip(stored, given, strict=True)
         both = [(f"{place}[{number}]", *pair) for number, pair in enumerate(pairs)]
     else:
-        same = stored == anew
-        return [] if same else [f"{place} is {stored!r}, the predictions give {anew!r}."]
+        same = stored == given
+        return [] if same else [f"{place} is {stored!r}, the predictions give {given!r}."]
     return [found for name, one, other in both for found in _differences(one, other, name)]

@@ -1,6 +1,6 @@
 """Results of a study, worked out from its stored predictions and from nothing else.
 
-Every figure is a share of test patches, each class tested on as many; repetitions with other seeds
+Every figure is a share of test patches, equally many of each class; repetitions with other seeds
 are averaged patch by patch, so that intervals over photos, devices and scenes still hold.
 """
 
@@ -30,7 +30,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Score:
-    """One cell: how often it was right, and what it took.
+    """One cell: its accuracy, and what it cost.
 
     Attributes:
         key: Which cell.
@@ -41,7 +41,7 @@ class Score:
         patches: Training patches of the target task.
         steps: Optimiser steps; 0 for trees.
         seconds: Of training, mean over seeds.
-        run_hashes: Of the network that answered, or whose features the trees stand on, by seed.
+        run_hashes: Of the network, or of the network whose features the trees use, by seed.
         predictions_hashes: Of the predictions in full, by seed; see `is_listed`.
     """
 
@@ -107,7 +107,7 @@ class Answers:
         return int(self.facts["seeds"][0])
 
     def right(self, key: Key) -> NDArray[np.float64]:
-        """Of each test patch, the share of seeds that named it correctly, `(n,)`."""
+        """Of each test patch, the share of seeds that classified it correctly, `(n,)`."""
         shares = [p.predicted == p.label for p in self.predictions[key]]
         return np.mean(shares, axis=0)  # type: ignore[no-any-return]
 
@@ -124,11 +124,11 @@ class Answers:
         return replace(self._trials[target], value=value)
 
     def accuracy(self, key: Key) -> Figure:
-        """Share of patches named correctly, every class counting alike."""
+        """Share of patches classified correctly, balanced over classes."""
         return self.figure(key.target, self.right(key))
 
     def difference(self, a: Key, b: Key) -> Figure:
-        """Accuracy of `a` less that of `b`, patch by patch; both of one target."""
+        """Accuracy of `a` minus accuracy of `b`, patch by patch; both of one target."""
         return self.figure(a.target, self.right(a) - self.right(b), signed=True)
 
     def figure(self, target: str, value: NDArray[np.float64], *, signed: bool = False) -> Figure:

@@ -1,4 +1,4 @@
-"""A study done: every training and forest of its plan, once, and what each said of the test part.
+"""Running a study: every training and forest of its plan, once, and its test predictions.
 
 The folder `out` holds the patch stores and runs (named by choices and data, so that nothing is
 done twice), `photos.parquet` (the photos the study began with), one file of predictions for each
@@ -125,7 +125,7 @@ def _leaks(plan: StudyPlan, out: Path, allowed: bool) -> list[str]:
     if texts and not allowed:
         raise UsageError(
             f"The split leaks in {len(texts)} places, all listed in {out / LEAKS}. {texts[0]} "
-            "Leave photos out, split otherwise, or go on all the same with --allow-leaks."
+            "Leave photos out, split in another way, or go on anyway with --allow-leaks."
         )
     return texts
 
@@ -214,7 +214,7 @@ class _Work:
             if skipped:
                 raise UsageError(
                     f"{len(skipped)} photos cannot be cut as the manifest describes them. "
-                    f"{skipped[0]['reason']} Index the photos anew, and begin in another --out."
+                    f"{skipped[0]['reason']} Index the photos again, and start in another --out."
                 )
 
     def _trained(self, one: Training) -> Run:
@@ -231,7 +231,7 @@ class _Work:
         except DamagedError as error:
             if not (folder / "checkpoint").is_dir():
                 raise
-            say(f"{one.label} cannot go on where it was and begins anew: {error}")
+            say(f"{one.label} cannot go on where it was and starts again: {error}")
             shutil.rmtree(folder)
             run = self._train_now(one, trunk)
         for stored in (self.out / STORES).glob("trunk-*"):

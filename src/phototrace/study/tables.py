@@ -68,7 +68,7 @@ def _table_2(depth: str) -> Table:
         return Row(name, tuple(cells))
 
     return Table(
-        f"The network's own answer (CNN) and trees on its {depth} features (ERT)",
+        f"The network's own output (CNN) and trees on its {depth} features (ERT)",
         tuple(f"{name} ({target})" for target, name in FIGURE_TARGETS.items()),
         (
             row("Manipulation (A)", "A"),
@@ -83,7 +83,7 @@ def _table_3(depth: str) -> Table:
         return Row(name, (network, Key("C", "trees", features) if trees else None))
 
     return Table(
-        "Camera models of which photos are few (C), on the features of five networks",
+        "Camera models with few photos (C), on the features of five networks",
         ("few-photo camera models (C)",),
         (
             row("Manipulation (A)", "A"),

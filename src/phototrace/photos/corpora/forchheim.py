@@ -50,7 +50,7 @@ def forchheim(source: Path, paths: Sequence[str]) -> Reading:
     reading.problems.extend(repeated((path, shots[path]) for path in kept))
     reading.notes.append(
         "A whole copy of the Forchheim Image Database holds more than 23,000 images: 27 phones of "
-        f"25 models, 143 scenes, six versions ({', '.join(VARIANTS)}); a few files lack in it too."
+        f"25 models, 143 scenes, six versions ({', '.join(VARIANTS)}), with a few files missing."
     )
     return reading
 

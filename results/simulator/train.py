@@ -1,14 +1,15 @@
-"""What simulated photos teach: the tables of docs/simulator.md that need trainings.
+"""Training on simulated photos: the tables of docs/simulator.md that need trainings.
 
-    python results/simulator/teach.py real REAL --out FOLDER [--write]
-    python results/simulator/teach.py steps REAL --out FOLDER [--write]
-    python results/simulator/teach.py cameras --out FOLDER [--write]
+    python results/simulator/train.py real REAL --out FOLDER [--write]
+    python results/simulator/train.py steps REAL --out FOLDER [--write]
+    python results/simulator/train.py cameras --out FOLDER [--write]
 
-`real`: the manipulation task learned on simulated photos alone (`manipulation.toml`), tested on
+`real`: the manipulation task trained on simulated photos alone (`manipulation.toml`) and tested on
 REAL, a folder or manifest of real photos. `steps`: the same, smaller and shorter, with all steps of
-the simulated cameras and with each left out once. `cameras`: which simulated camera model took a
-photo, on devices and scenes never seen, with the models' own quantisation tables and with one table
-for all. What is finished in FOLDER is not done again; `--write` puts the tables into the page.
+the simulated cameras and with each step left out once. `cameras`: which simulated camera model
+took a photo, on devices and scenes never seen, with the models' own quantisation tables and with
+one table for all. What is finished in FOLDER is not done again; `--write` puts the tables into the
+page.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ SHORT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def taught(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
+def trained(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
     """Train a recipe on its simulated photos; predictions on `tested` (None: on its test part)."""
     photos = gather_photos(recipe.photos, HERE, None, out)
     run = train_recipe(recipe, photos, out / "runs", resume=True)
@@ -65,8 +66,8 @@ def taught(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
 
 
 def real(photos: Manifest, out: Path) -> dict[str, str]:
-    """Simulated photos alone teach, real ones test; beside it the network that real ones taught."""
-    predictions = taught(Recipe.load(HERE / "manipulation.toml"), photos, out)
+    """Train on simulated photos alone, test on real ones; compare with training on real photos."""
+    predictions = trained(Recipe.load(HERE / "manipulation.toml"), photos, out)
     predictions.compact().save(STORED)
     return real_tables()
 
@@ -88,12 +89,12 @@ def real_tables() -> dict[str, str]:
     ]
     beside = compare(predictions, Predictions.load(REAL_TRAINED))
     pair = table(
-        ("patches that both were tested on", "taught by simulated photos, %",
-         "taught by real ones, %", "difference, points (95 % interval)"),
+        ("patches that both were tested on", "trained on simulated photos, %",
+         "trained on real photos, %", "difference, points (95 % interval)"),
         [(str(beside.matched), f"{100 * beside.accuracy_a:.1f}",
           f"{100 * beside.accuracy_b:.1f}", points_and_interval(beside))],
     )  # fmt: skip
-    return {"real": figure_table(("", "right, %", *FIGURE_HEAD), figures), "real beside": pair}
+    return {"real": figure_table(("", "accuracy, %", *FIGURE_HEAD), figures), "real beside": pair}
 
 
 def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
@@ -120,20 +121,20 @@ def short_recipe(leave_out: tuple[str, ...]) -> Recipe:
 
 
 def steps(photos: Manifest, out: Path) -> dict[str, str]:
-    """Accuracy on real photos with every step, and what each is worth."""
-    whole = taught(short_recipe(()), photos, out)
+    """Accuracy on real photos with every step, and with each step left out."""
+    whole = trained(short_recipe(()), photos, out)
     accuracy = percent_and_interval(evaluate(whole).balanced_accuracy)
     rows = [("none", accuracy, "")]
     for step in step_names():
-        without = taught(short_recipe((step,)), photos, out)
+        without = trained(short_recipe((step,)), photos, out)
         accuracy = percent_and_interval(evaluate(without).balanced_accuracy)
         rows.append((step, accuracy, points_and_interval(compare(without, whole))))
         print(rows[-1], flush=True)
-    return {"steps": table(("left out", "right on real photos, %", "difference, points"), rows)}
+    return {"steps": table(("left out", "accuracy on real photos, %", "difference, points"), rows)}
 
 
 def camera_recipe(models: tuple[str, ...], recompress: int | None) -> Recipe:
-    """Simulated camera models (none named: all) at 64 px, devices and scenes kept apart."""
+    """Simulated camera models (none named: all) at 64 px, split by device and scene."""
     simulated = {
         "scenes": 18 if models else 12, "height": 512, "width": 640, "seed": 1,
         "models": list(models),
@@ -162,15 +163,15 @@ def cameras(out: Path) -> dict[str, str]:
     rows = []
     for which, models in (("ten models, one of each make", TEN), ("all 34 models", ())):
         for tables, quality in (("own tables", None), ("one table", ONE_QUALITY)):
-            result = evaluate(taught(camera_recipe(models, quality), None, out))
+            result = evaluate(trained(camera_recipe(models, quality), None, out))
             rows.append(figure_row(f"{which}, {tables}", result.accuracy))
             print(rows[-1], flush=True)
-    return {"cameras": table(("", "patches right, %", *FIGURE_HEAD), rows)}
+    return {"cameras": table(("", "accuracy, %", *FIGURE_HEAD), rows)}
 
 
 @on_stderr()
 def main() -> None:
-    """Work out the asked table, print it, and write it where told."""
+    """Make a table, print it, and write it into the page if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("real", "steps", "cameras"))
     parser.add_argument("photos", type=Path, nargs="?", help="real photos: a folder or manifest")
