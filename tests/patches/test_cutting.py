@@ -87,6 +87,10 @@ def test_impossible_sizes_are_refused(size: int) -> None:
         check_patch_size(size)
 
 
+def test_the_offset_to_the_grid_is_of_row_and_column() -> None:
+    assert grid_offset(17, 30) == (1, 6)
+
+
 def test_centre_crop_takes_the_middle() -> None:
     assert np.array_equal(
         centre_crop(np.arange(36, dtype=np.uint8).reshape(6, 6), 2), [[14, 15], [20, 21]]
