@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.formatting import wide
 from phototrace.evidence.inference import detect_photos, predict_photos
+from phototrace.evidence.kinds import with_classes
 from phototrace.evidence.markdown import (
     fill_page,
     meanings,
@@ -116,7 +117,9 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
         }
         for way, run in networks.items():
             one = predict_photos(run, manifest, tests, leg=target)
-            yield Result(target, f"network, {way}", one.predictions, run.provenance["seconds"])
+            yield Result(
+                target, f"network, {way}", with_classes(one.predictions), run.provenance["seconds"]
+            )
         plan = experiment.plans[target]
         store = build_store(plan, out / "runs/stores" / f"{target}-{plan.hash[:12]}")
         rows = np.random.default_rng(base.seed).permutation(store.rows("train"))[:TREE_ROWS]
@@ -131,7 +134,7 @@ def results(base: Recipe, manifest: Manifest, out: Path) -> Iterator[Result]:
             detector.fit(patches, labels)
             seconds = time.monotonic() - started
             one = detect_photos(detector, runs[target], target, manifest, tests, f"trees, {way}")
-            yield Result(target, f"trees, {way}", one.predictions, seconds)
+            yield Result(target, f"trees, {way}", with_classes(one.predictions), seconds)
 
 
 def tables(setting: str) -> dict[str, str]:
@@ -142,19 +145,16 @@ def tables(setting: str) -> dict[str, str]:
         found = [Predictions.load(folder / entry["file"]) for entry in entries]
         rows, figures = [], []
         for entry, one in zip(entries, found, strict=True):
-            evaluation = evaluate(one)
-            unseen = [s for s in evaluation.strata if s.value == "never seen"]
-            devices = [s.accuracy for s in unseen if s.what == "device"]
-            figures.append((entry["way"], evaluation.balanced_accuracy))
-            figures += [
-                (f"{entry['way']}, devices never seen", figure)
-                for figure in devices
-                if wide(figure) != wide(evaluation.balanced_accuracy)
-            ]
+            trials, unseen = patch_trials(one), ~one.seen_device
+            balanced = trials.figure(balanced=True)
+            never_seen = trials.figure(unseen) if unseen.any() else None
+            figures.append((entry["way"], balanced))
+            if never_seen and wide(never_seen) != wide(balanced):
+                figures.append((f"{entry['way']}, devices never seen", never_seen))
             rows.append((
                 entry["way"],
-                percent_and_interval(evaluation.balanced_accuracy),
-                percent_and_interval(devices[0]) if devices else "",
+                percent_and_interval(balanced),
+                percent_and_interval(never_seen) if never_seen else "",
                 points_and_interval(compare(one, found[0])) if one is not found[0] else "",
                 f"{entry['minutes']:.1f}",
             ))  # fmt: skip
@@ -180,13 +180,13 @@ def main() -> None:
     folder = HERE / base.name
     index: dict[str, list[dict[str, object]]] = {leg: [] for leg in base.legs}
     for one in results(base, manifest, asked.out):
-        accuracy = percent_and_interval(evaluate(one.predictions).balanced_accuracy)
+        accuracy = percent_and_interval(patch_trials(one.predictions).figure(balanced=True))
         print(f"{one.leg}: {one.way}: {accuracy}", flush=True)
         file = f"{one.leg}-{one.way.replace(', ', '-').replace(' ', '-')}.parquet"
         minutes = round(one.seconds / 60, 2)
         index[one.leg].append({"way": one.way, "minutes": minutes, "file": file})
         if asked.write:
-            one.predictions.save(folder / file)
+            one.predictions.compact().save(folder / file)
     if asked.write:
         write_json(folder / INDEX, index)
         fill_page(PAGE, tables(base.name))

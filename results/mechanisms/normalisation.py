@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.inference import predict_photos
+from phototrace.evidence.kinds import with_classes
 from phototrace.evidence.markdown import (
     fill_page,
     percent_and_interval,
@@ -80,8 +81,8 @@ def tables(setting: str) -> dict[str, str]:
     rows = [
         (
             leg,
-            percent_and_interval(evaluate(averaged).balanced_accuracy),
-            percent_and_interval(evaluate(own).balanced_accuracy),
+            percent_and_interval(patch_trials(averaged).figure(balanced=True)),
+            percent_and_interval(patch_trials(own).figure(balanced=True)),
             points_and_interval(compare(own, averaged)),
         )
         for leg, (averaged, own) in stored(setting).items()
@@ -106,7 +107,8 @@ def main() -> None:
         store = build_store(plan, asked.out / "runs/stores" / f"{leg}-{plan.hash[:12]}")
         rows = np.random.default_rng(base.seed).permutation(store.rows("train"))[:PATCHES]
         model = with_own_statistics(run.model(), store, rows, leg)
-        averaged = predict_photos(run, manifest, asked.out / "tests", leg=leg).predictions
+        said_of_all = predict_photos(run, manifest, asked.out / "tests", leg=leg)
+        averaged = with_classes(said_of_all.predictions)
         (folder,) = (
             path
             for path in (asked.out / "tests").glob(f"{leg}-test-*")
@@ -121,7 +123,7 @@ def main() -> None:
         own = replace(averaged, run=f"{averaged.run}, own statistics", probabilities=probabilities)
         print(f"{leg}: {points_and_interval(compare(own, averaged))} points", flush=True)
         if asked.write:
-            own.save(HERE / base.name / f"{leg}{OWN}")
+            own.compact().save(HERE / base.name / f"{leg}{OWN}")
     if asked.write:
         fill_page(PAGE, tables(base.name))
 

@@ -19,9 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import conditions, evaluate, patch_trials
 from phototrace.evidence.inference import predict_photos
+from phototrace.evidence.kinds import with_classes
 from phototrace.evidence.markdown import (
     FIGURE_HEAD,
     figure_row,
@@ -59,23 +62,31 @@ def trained(recipe: Recipe, tested: Manifest | None, out: Path) -> Predictions:
     """Train a recipe on its simulated photos; predictions on `tested` (None: on its test part)."""
     photos = gather_photos(recipe.photos, HERE, None, out)
     run = train_recipe(recipe, photos, out / "runs", resume=True)
-    return predict_photos(run, tested or photos, out / "tests").predictions
+    return with_classes(predict_photos(run, tested or photos, out / "tests").predictions)
 
 
 def real(photos: Manifest, out: Path) -> dict[str, str]:
     """Train on simulated photos alone, test on real ones; compare with training on real photos."""
     predictions = trained(Recipe.load(HERE / "manipulation.toml"), photos, out)
-    predictions.save(STORED)
+    predictions.compact().save(STORED)
     return real_tables()
 
 
 def real_tables() -> dict[str, str]:
     """The tables of `real`, from the stored predictions."""
     predictions = Predictions.load(STORED)
-    result = evaluate(predictions)
-    figures = [("all patches", result.accuracy)]
-    figures += [(f"{s.what}: {s.value}", s.accuracy) for s in result.strata[:2]]
-    figures += [(c.name, c.recall) for c in result.by_class if c.recall]
+    trials = patch_trials(predictions)
+    figures = [("all patches", trials.figure())]
+    figures += [
+        (f"{what}: {value}", trials.figure(chosen))
+        for what, value, chosen in conditions(predictions)
+        if what == "editing"
+    ]
+    figures += [
+        (name, trials.figure(predictions.label == index))
+        for index, name in enumerate(predictions.classes)
+        if np.any(predictions.label == index)
+    ]
     beside = compare(predictions, Predictions.load(REAL_TRAINED))
     pair = table(
         ("patches that both were tested on", "trained on simulated photos, %",

@@ -17,8 +17,9 @@ import argparse
 from pathlib import Path
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.inference import predict_store
+from phototrace.evidence.kinds import with_classes
 from phototrace.evidence.markdown import (
     fill_page,
     percent_and_interval,
@@ -50,7 +51,7 @@ def train(study: Path, photos: Path) -> None:
     for task in NAMES:
         (folder,) = study.glob(f"runs/stores/{task}-test-*")
         said = predict_store(run, task, PatchStore.load(folder), "A+B, not frozen")
-        said.save(STORED / f"{task}.parquet")
+        with_classes(said).compact().save(STORED / f"{task}.parquet")
 
 
 def tables() -> dict[str, str]:
@@ -67,7 +68,7 @@ def tables() -> dict[str, str]:
             ("A+B, not frozen (the paper's way)", moving),
         ):
             less = "" if one is single else points_and_interval(compare(one, single))
-            rows.append((name, what, percent_and_interval(evaluate(one).accuracy), less))
+            rows.append((name, what, percent_and_interval(patch_trials(one).figure()), less))
     head = ("task", "network", "accuracy, % (95 % interval)", "minus single task, points")
     return {"freezing": table(head, rows)}
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.evidence.comparison import compare, excludes_zero
+from phototrace.evidence.comparison import compare, compare_numbers, excludes_zero
 from phototrace.evidence.formatting import verdict
-from phototrace.evidence.predictions import FLAGS, NUMBERS, TEXTS, Predictions
+from phototrace.evidence.patch_table import FLAGS, NUMBERS, TEXTS
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 
 MakeUp = Callable[..., Predictions]
+MakeUpNumbers = Callable[..., NumberPredictions]
 
 
 def taken(table: Predictions, rows: object) -> Predictions:
@@ -35,7 +37,7 @@ def test_patches_are_paired_whatever_their_order(made_up: MakeUp) -> None:
 
 def test_pairing_uses_photo_place_editing_and_label(made_up: MakeUp) -> None:
     table = made_up(skill=1.0)
-    both = np.concatenate([table.probabilities, table.probabilities[::-1]])
+    both = np.concatenate([table.chances, table.chances[::-1]])
     table = taken(table, np.tile(np.arange(len(table)), 2))
     editing = np.repeat(["block", "region"], len(table) // 2)
     table = replace(table, editing=editing, probabilities=both)
@@ -83,7 +85,7 @@ def test_pairing_is_sharper_than_two_separate_intervals(made_up: MakeUp) -> None
 
 def test_few_photos_that_differ_prove_nothing(made_up: MakeUp) -> None:
     a = made_up(60, devices=20, scenes=20, skill=60, run="a")
-    chances = np.array(a.probabilities)
+    chances = np.array(a.chances)
     lost = np.isin(a.photo, [f"{number:016x}" for number in range(5)])
     chances[lost] = np.roll(np.eye(6, dtype=np.float32)[a.label[lost]], 1, axis=1)
     found = compare(a, replace(a, probabilities=chances, run="b"))
@@ -127,3 +129,73 @@ def test_the_result_is_json(made_up: MakeUp) -> None:
     assert read["excludes_zero"] is found.excludes_zero
     assert read["difference"]["low"] == found.difference.low
     assert (read["format"], read["version"]) == ("comparison", 1)
+
+
+def test_compact_tables_compare_as_full_ones_do(made_up: MakeUp) -> None:
+    a, b = made_up(run="a"), made_up(run="b", skill=1.5)
+    full, small = compare(a, b), compare(a.compact(), b.compact())
+    assert (small.difference, small.by_device) == (full.difference, full.by_device)
+    assert compare(a, b.compact()).difference == full.difference
+    assert small.a_hash == a.compact().hash
+
+
+def test_numbers_are_compared_by_their_absolute_errors(made_up_numbers: MakeUpNumbers) -> None:
+    a, b = made_up_numbers(run="a"), made_up_numbers(run="b", spread=6.0)
+    order = np.random.default_rng(1).permutation(len(b))
+    names = (*TEXTS, *NUMBERS, *FLAGS, "value")
+    shuffled = replace(b, **{name: getattr(b, name)[order] for name in names})
+    off_a, off_b = (np.abs(t.value.astype(float) - t.label) for t in (a, b))
+    for found in (compare_numbers(a, b), compare_numbers(a, shuffled)):
+        assert found.error_a == pytest.approx(off_a.mean())
+        assert found.error_b == pytest.approx(off_b.mean())
+        assert found.difference.value == pytest.approx((off_b - off_a).mean())
+        assert found.difference.low < found.difference.value < found.difference.high
+        assert found.a_nearer == np.sum(off_a < off_b)
+        assert found.b_nearer == np.sum(off_b < off_a)
+        for device in found.by_device:
+            chosen = a.device == device.name
+            assert device.difference == pytest.approx((off_b - off_a)[chosen].mean())
+        assert found.excludes_zero
+    turned = compare_numbers(b, a)
+    assert turned.difference.low == pytest.approx(-found.difference.high)
+    for one in (found, turned):
+        assert "a has a smaller mean error than b" in verdict(one)
+    difference = found.difference
+    assert (
+        f"the error of b minus that of a is +{difference.value:.2f} strength steps (95 %"
+        f" interval +{difference.low:.2f} to +{difference.high:.2f} over" in verdict(found)
+    )
+    assert "do not differ beyond chance" in verdict(compare_numbers(a, replace(a, run="again")))
+
+
+def test_a_wild_answer_of_either_run_is_counted(made_up_numbers: MakeUpNumbers) -> None:
+    a = made_up_numbers(run="a")
+    value = np.array(a.value)
+    value[0] = 5000
+    wild = replace(a, value=value, run="wild")
+    found = compare_numbers(a, wild)
+    gain = abs(5000 - float(a.label[0])) - abs(float(a.value[0]) - float(a.label[0]))
+    assert found.difference.value == pytest.approx(gain / len(a))
+    assert compare_numbers(wild, a).difference.value == pytest.approx(-gain / len(a))
+    few = made_up_numbers(2)
+    far = replace(few, value=np.full(len(few), 5000, np.float32), run="far")
+    for interval in compare_numbers(few, far).difference.intervals:
+        assert interval.low < 4900 < interval.high
+
+
+def test_other_units_ranges_or_patches_cannot_be_compared(made_up_numbers: MakeUpNumbers) -> None:
+    a = made_up_numbers()
+    with pytest.raises(UsageError, match="different units or ranges"):
+        compare_numbers(a, replace(a, unit="degrees"))
+    with pytest.raises(UsageError, match="different units or ranges"):
+        compare_numbers(a, replace(a, range=(0, 100)))
+    with pytest.raises(UsageError, match="no patch in common"):
+        compare_numbers(a.select(a.label == 50), a.select(a.label == 95))
+
+
+def test_the_result_of_numbers_is_json(made_up_numbers: MakeUpNumbers) -> None:
+    found = compare_numbers(made_up_numbers(run="a"), made_up_numbers(run="b", spread=6.0))
+    read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (read["format"], read["unit"]) == ("number comparison", "strength steps")
+    assert read["excludes_zero"] is True
+    assert read["difference"]["low"] == found.difference.low

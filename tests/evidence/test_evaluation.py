@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.evidence.evaluation import SMALLEST, evaluate
+from phototrace.evidence.evaluation import SMALLEST, evaluate, patch_trials
 from phototrace.evidence.formatting import headline
 from phototrace.evidence.intervals import Figure, Interval
 from phototrace.evidence.predictions import Predictions
@@ -19,7 +19,7 @@ MakeUp = Callable[..., Predictions]
 def test_the_shares_are_what_counting_gives(made_up: MakeUp) -> None:
     table = made_up(skill=2.0)
     result = evaluate(table, resamples=100)
-    right = [int(np.argmax(p)) == t for p, t in zip(table.probabilities, table.label, strict=True)]
+    right = [int(np.argmax(p)) == t for p, t in zip(table.chances, table.label, strict=True)]
     assert 0.3 < sum(right) / len(right) < 0.9
     assert result.accuracy.value == pytest.approx(sum(right) / len(right))
 
@@ -52,7 +52,7 @@ def test_photo_decisions_are_the_highest_mean_log_probability(made_up: MakeUp) -
     groups = defaultdict(list)
     for row in range(len(table)):
         key = (table.photo[row], int(table.label[row]), table.editing[row])
-        groups[key].append([math.log(max(p, SMALLEST)) for p in table.probabilities[row].tolist()])
+        groups[key].append([math.log(max(p, SMALLEST)) for p in table.chances[row].tolist()])
     right = [
         int(np.argmax(np.mean(logs, axis=0))) == label for (_, label, _), logs in groups.items()
     ]
@@ -81,11 +81,11 @@ def test_one_patch_of_probability_zero_does_not_outweigh_all_others(made_up: Mak
 def test_log_loss_and_calibration_error(made_up: MakeUp) -> None:
     table = made_up(skill=1.5)
     result = evaluate(table, resamples=100)
-    given = table.probabilities[np.arange(len(table)), table.label].tolist()
+    given = table.chances[np.arange(len(table)), table.label].tolist()
     assert result.log_loss == pytest.approx(-sum(map(math.log, given)) / len(given), rel=1e-5)
 
     bins = defaultdict(list)
-    stated = table.probabilities.max(axis=1).astype(float).tolist()
+    stated = table.chances.max(axis=1).astype(float).tolist()
     for top, hit in zip(stated, table.predicted == table.label, strict=True):
         bins[min(int(15 * top), 14)].append((top, float(hit)))
     gap = sum(abs(sum(t for t, _ in b) - sum(h for _, h in b)) for b in bins.values())
@@ -239,3 +239,12 @@ def test_nothing_to_evaluate_is_said(made_up: MakeUp) -> None:
         evaluate(table.select(np.zeros(len(table), bool)))
     with pytest.raises(UsageError, match="at least 100"):
         evaluate(table, resamples=10)
+
+
+def test_compact_predictions_say_what_they_cannot(made_up: MakeUp) -> None:
+    table = made_up(skill=2.0)
+    small = table.compact()
+    assert patch_trials(small).figure() == evaluate(table).accuracy
+    assert patch_trials(small).figure(balanced=True) == evaluate(table).balanced_accuracy
+    with pytest.raises(UsageError, match="made-up are compact"):
+        evaluate(small)

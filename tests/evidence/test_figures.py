@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.evidence.comparison import compare
+from phototrace.evidence.comparison import compare, compare_numbers
 from phototrace.evidence.evaluation import Evaluation, evaluate
 from phototrace.evidence.figures import (
+    answers_figure,
     confusion_figure,
+    device_errors_figure,
     devices_figure,
     differences_figure,
     photos_figure,
     training_figure,
 )
-from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.numbers import evaluate_numbers
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 
 MakeUp = Callable[..., Predictions]
+MakeUpNumbers = Callable[..., NumberPredictions]
 HOSTILE = '</text><script>&$x^2$\\frac{"'
 METRICS: list[dict[str, object]] = [
     {"epoch": 1, "step": 10, "loss": 1.8, "accuracy": 0.3},
@@ -127,3 +131,74 @@ def test_pyplot_is_left_alone() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def bars(svg: bytes) -> int:
+    """How many of a figure's lines are intervals: collections of lines, one of them each."""
+    root = ET.fromstring(svg)
+    groups = root.iter("{http://www.w3.org/2000/svg}g")
+    return sum(group.get("id", "").startswith("LineCollection") for group in groups)
+
+
+def test_answers_are_drawn_where_the_range_was_tested(made_up_numbers: MakeUpNumbers) -> None:
+    table = made_up_numbers()
+    result = evaluate_numbers(table, resamples=100)
+    drawn = texts(answers_figure(result))
+    assert {"true value, strength steps", "prediction, strength steps", "median prediction"} <= set(
+        drawn
+    )
+    lone = evaluate_numbers(table.select(table.label == 50), resamples=100)
+    for other in (lone, result):
+        svg = answers_figure(other)
+        root = ET.fromstring(svg)
+        uses = list(root.iter("{http://www.w3.org/2000/svg}use"))
+        assert bars(svg) >= 1
+        tested = sum(one.error is not None for one in other.by_bin)
+        # A point for each part of the range, one in the legend; the rest are ticks of the axes.
+        circles = [use for use in uses if "stroke: #0072b2" in use.get("style", "")]
+        assert len(circles) == tested + 1
+
+
+def test_devices_stand_with_the_largest_error_on_top(made_up_numbers: MakeUpNumbers) -> None:
+    result = evaluate_numbers(made_up_numbers(), resamples=100)
+    drawn = [text for text in texts(device_errors_figure(result)) if text.startswith("Canon")]
+    ordered = sorted(result.by_device, key=lambda group: (-group.error.value, group.name))
+    assert drawn == [group.name for group in ordered]
+    many = evaluate_numbers(made_up_numbers(60, devices=60, patches=1), resamples=100)
+    assert texts(device_errors_figure(many)).count("Canon EOS 6D / 0") <= 1
+    assert sum(text.startswith("Canon") for text in texts(device_errors_figure(many))) == 40
+
+
+def test_intervals_of_too_few_photos_are_not_drawn(made_up_numbers: MakeUpNumbers) -> None:
+    few = evaluate_numbers(made_up_numbers(10, devices=2), resamples=100)
+    assert bars(device_errors_figure(few)) == 0
+    more = evaluate_numbers(made_up_numbers(12, devices=2), resamples=100)
+    assert bars(device_errors_figure(more)) == 2
+
+
+def test_training_of_numbers_shows_errors() -> None:
+    rows: list[dict[str, object]] = [
+        {"epoch": 1, "loss": 1.0, "error": 9.0, "validation_error": 10.0},
+        {"epoch": 2, "loss": 0.5, "error": 4.0, "validation_error": 5.0},
+    ]
+    drawn = texts(training_figure(rows))
+    assert {"mean error", "training", "validation part"} <= set(drawn)
+    assert "accuracy, % of patches" not in drawn
+
+
+def test_units_and_devices_of_numbers_are_drawn_as_plain_text(
+    made_up_numbers: MakeUpNumbers,
+) -> None:
+    table = made_up_numbers()
+    devices = np.where(table.device == table.device[0], HOSTILE, table.device)
+    table = replace(table, unit=HOSTILE, device=devices, run=HOSTILE)
+    result = evaluate_numbers(table, resamples=100)
+    pair = compare_numbers(table, replace(table, run="other"), resamples=100)
+    for svg in (answers_figure(result), device_errors_figure(result), differences_figure(pair)):
+        assert b"<script" not in svg
+    assert {HOSTILE, f"mean error, {HOSTILE}"} <= set(texts(device_errors_figure(result)))
+    assert {f"true value, {HOSTILE}", f"prediction, {HOSTILE}"} <= set(
+        texts(answers_figure(result))
+    )
+    assert any(text.count("$x^2$") == 2 for text in texts(differences_figure(pair)))
+    assert answers_figure(result) == answers_figure(result)

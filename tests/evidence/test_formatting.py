@@ -1,7 +1,23 @@
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
-from phototrace.evidence.formatting import percent, points, shown, wide
+from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.formatting import (
+    condition_lines,
+    ends,
+    headline,
+    number,
+    percent,
+    points,
+    shown,
+    signed_number,
+    wide,
+)
 from phototrace.evidence.intervals import Figure, Interval, counted
+from phototrace.evidence.numbers import evaluate_numbers
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 
 
 @pytest.mark.parametrize(
@@ -72,3 +88,55 @@ def quoted(value: float, low: float, high: float, clusters: int, method: str) ->
     """A figure with one interval."""
     interval = Interval("device", clusters, low, high, method, "")
     return Figure(value, 900, 100, clusters, 1, (interval,))
+
+
+@pytest.mark.parametrize(
+    ("value", "range", "text", "signed"),
+    [
+        (2.4792, (50, 95), "2.48", "+2.48"),
+        (-2.4792, (50, 95), "\u22122.48", "\u22122.48"),
+        (-0.001, (50, 95), "0.00", "0.00"),
+        (0.0, (0, 1), "0.000", "0.000"),
+        (0.12345, (0, 1), "0.123", "+0.123"),
+        (1234.5, (0, 10_000), "1,234", "+1,234"),
+        (0.000123456, (0, 0.001), "0.000123", "+0.000123"),
+    ],
+)
+def test_numbers_are_as_fine_as_their_range_asks_for(
+    value: float, range: tuple[float, float], text: str, signed: str
+) -> None:
+    assert number(value, range) == text
+    assert signed_number(value, range) == signed
+
+
+def test_the_headline_of_numbers(
+    made_up: Callable[..., Predictions], made_up_numbers: Callable[..., NumberPredictions]
+) -> None:
+    table = made_up_numbers()
+    result = evaluate_numbers(replace(table, unit="steps\u202e"), resamples=100)
+    error = result.error
+    assert headline(result) == (
+        f"The mean error is {error.value:.2f} steps\ufffd, in a range of 50 to 95"
+        f" (95 % interval {error.low:.2f} to {error.high:.2f} over {error.interval.clusters}"
+        f" {error.interval.by}s; 24 test photos from 12 devices and 11 scenes)."
+    )
+    assert ends((-1.5, 2)) == "\u22121.5 to 2"
+    first = result.strata[0].error
+    assert condition_lines(result)[0] == (
+        f"editing block: {first.value:.2f} ({first.low:.2f} to {first.high:.2f}, 24 photos)"
+    )
+    shares = evaluate(made_up(), resamples=100)
+    share = shares.strata[0].accuracy
+    assert condition_lines(shares)[0] == (
+        f"editing block: {share.value:.1%} ({share.low:.1%} to {share.high:.1%}, 24 photos)"
+    )
+
+
+def test_the_headline_has_the_balanced_accuracy_where_classes_count_unequally(
+    made_up: Callable[..., Predictions],
+) -> None:
+    table = made_up()
+    assert "balanced" not in headline(evaluate(table, resamples=100))
+    fewer = evaluate(table.select((table.label > 0) | (table.row % 3 == 0)), resamples=100)
+    text = f"The balanced accuracy is {percent(fewer.balanced_accuracy.value)} % ("
+    assert text in headline(fewer)

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from phototrace.errors import UsageError
-from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.comparison import compare, compare_numbers
+from phototrace.evidence.evaluation import Evaluation, evaluate
 from phototrace.evidence.formatting import headline, wide
-from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.kinds import evaluate_any
+from phototrace.evidence.numbers import evaluate_numbers
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 from phototrace.evidence.report import Evaluated, NextStep, render_report, write_report
 
 MakeUp = Callable[..., Predictions]
+MakeUpNumbers = Callable[..., NumberPredictions]
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e{{ 7*7 }}'
 
 
@@ -48,14 +51,14 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def section(table: Predictions, **more: object) -> Evaluated:
-    result = evaluate(table, resamples=100)
+def section(table: Predictions | NumberPredictions, **more: object) -> Evaluated:
+    result = evaluate_any(table, resamples=100)
     kept = "No photo was both trained and tested on."
     return Evaluated("Six manipulations", result, kept, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def everything_hostile(made_up: MakeUp) -> str:
+def everything_hostile(made_up: MakeUp, made_up_numbers: MakeUpNumbers) -> str:
     table = made_up(6, devices=3, scenes=3, skill=1.0)
     bad = np.full(len(table), HOSTILE)
     table = replace(
@@ -78,7 +81,29 @@ def everything_hostile(made_up: MakeUp) -> str:
         dict.fromkeys(table.photo.tolist(), HOSTILE),
     )
     pair = compare(table, replace(table, run=HOSTILE + "b"), resamples=100)
-    return render_report([run, run], [pair], HOSTILE, [NextStep(HOSTILE, HOSTILE)])
+    numbers = hostile_numbers(made_up_numbers(6, devices=3, scenes=3))
+    in_a_range = replace(
+        run,
+        evaluation=evaluate_numbers(numbers, resamples=100),
+        training=[{"epoch": 1, "error": 1.0}],
+    )
+    of_numbers = compare_numbers(numbers, replace(numbers, run=HOSTILE + "b"), resamples=100)
+    next_steps = [NextStep(HOSTILE, HOSTILE)]
+    return render_report([run, in_a_range, run], [pair, of_numbers], HOSTILE, next_steps)
+
+
+def hostile_numbers(table: NumberPredictions) -> NumberPredictions:
+    bad = np.full(len(table), HOSTILE)
+    return replace(
+        table,
+        task=HOSTILE,
+        unit=HOSTILE,
+        run=HOSTILE,
+        device=np.char.add(bad, table.device),
+        scene=np.char.add(bad, table.scene),
+        editing=bad,
+        run_hash=HOSTILE,
+    )
 
 
 def test_no_name_becomes_markup(everything_hostile: str) -> None:
@@ -108,7 +133,7 @@ def test_the_page_fetches_nothing_and_forbids_it(everything_hostile: str) -> Non
 def test_the_first_thing_said_is_the_answer(made_up: MakeUp) -> None:
     run = section(made_up(skill=2.0), cautions=["Only JPEG files were tested."])
     text = " ".join(" ".join(Page(render_report([run])).texts).split())
-    figure = run.evaluation.accuracy
+    figure = evaluate(made_up(skill=2.0), resamples=100).accuracy
     order = [
         "Six manipulations",
         f"{100 * figure.value:.1f}",
@@ -123,6 +148,76 @@ def test_the_first_thing_said_is_the_answer(made_up: MakeUp) -> None:
     text = text[text.index("phototrace evaluation report") :]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
+
+
+def test_the_first_thing_said_of_numbers_is_the_answer(made_up_numbers: MakeUpNumbers) -> None:
+    table = made_up_numbers()
+    result = evaluate_numbers(table, resamples=100)
+    run = section(table, cautions=["Only JPEG files were tested."])
+    text = " ".join(" ".join(Page(render_report([run])).texts).split())
+    order = [
+        "Six manipulations",
+        f"{result.error.value:.2f}",
+        "strength steps is the mean error, in a range of 50 to 95",
+        f"95 % interval {result.error.low:.2f} to {result.error.high:.2f} over",
+        "24 test photos from 12 devices and 11 scenes",
+        "mean error at photo level",
+        "Always predicting 72.50, the middle, would have a mean error of 13.50.",
+        "How training and test were separated No photo was both trained",
+        "Before you rely on this Only JPEG files were tested.",
+        "4 of 10 equal parts of the range had no test patch.",
+        "Only 4 devices tested here had never been seen in training",
+        "error of 0.90 or less (2.0 % of the range)",
+        "Error by condition",
+        "Predictions and true values",
+        "not tested",
+        "Photo by photo",
+        "Device by device",
+        "too few photos",
+        "Where these figures come from",
+        "b" * 64,
+    ]
+    text = text[text.index("phototrace evaluation report") :]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "classified correctly" not in text
+    assert "mean error" in text[text.index("Words used here") :]
+
+
+def test_one_page_holds_sections_of_both_kinds(
+    made_up: MakeUp, made_up_numbers: MakeUpNumbers
+) -> None:
+    a, b = made_up_numbers(run="first"), made_up_numbers(run="second", spread=6.0)
+    pair = compare_numbers(a, b, resamples=100)
+    page = Page(render_report([section(a), section(made_up()), section(b)], [pair]))
+    text = " ".join("".join(page.texts).split())
+    assert text.count("first has a smaller mean error than second") == 2
+    assert "of patches were classified correctly" in text
+    assert f"on the same {pair.matched} patches" in text
+    assert f"{pair.a_nearer:,} patches" in text
+    assert "Difference in mean error, in strength steps." in text
+    over_photos = pair.difference.intervals[0]
+    assert f"Over 24 photos: +{over_photos.low:.2f} to +{over_photos.high:.2f} strength" in text
+    assert page.tags.count("svg") == 2 + 3 + 2 + 1
+    assert page.open == []
+
+
+def test_numbers_without_much_behind_them_are_reported(made_up_numbers: MakeUpNumbers) -> None:
+    table = made_up_numbers(1, devices=1, scenes=1, patches=1)
+    n = len(table)
+    table = replace(
+        table,
+        value=table.label,
+        editing=np.full(n, ""),
+        seen_device=np.ones(n, bool),
+        scene=np.full(n, ""),
+    )
+    text = " ".join(" ".join(Page(render_report([section(table)])).texts).split())
+    assert "Only 1 photo: too few" in text
+    assert "mean error at photo level" not in text
+    assert "Scene by scene" not in text
+    one = render_report([section(table.select(table.label == 50))])
+    assert "of 1:" in one
 
 
 def test_provenance_and_worst_photos_are_listed(made_up: MakeUp) -> None:
@@ -154,6 +249,7 @@ def test_no_wide_interval_stands_without_its_meaning(made_up: MakeUp) -> None:
     page = " ".join("".join(Page(render_report([run])).texts).split())
     answer = page[page.index("classified correctly") : page.index("How training and test")]
     result = run.evaluation
+    assert isinstance(result, Evaluation)
     assert headline(result).endswith(wide(result.accuracy))
     assert result.accuracy.interval.clusters == 11
     # The figure itself, decisions on photos, and patches of scenes and devices never seen.
@@ -172,6 +268,7 @@ def test_no_wide_interval_stands_without_its_meaning(made_up: MakeUp) -> None:
 def test_narrow_intervals_need_no_words(made_up: MakeUp) -> None:
     run = section(made_up(160, devices=4, scenes=4, skill=3.0))
     page = "".join(Page(render_report([run])).texts)
+    assert isinstance(run.evaluation, Evaluation)
     assert wide(run.evaluation.accuracy) == ""
     assert headline(run.evaluation).endswith("4 scenes).")
     assert "cannot rule out" not in page

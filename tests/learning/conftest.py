@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.learning.accelerator import Precision
-from phototrace.learning.model import ModelConfig
+from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, write_run
@@ -59,7 +59,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         )  # fmt: skip
         network = config.network(tiny, seed=seed)
         assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[index]
-        split = {"version": 1, "by": "photo", "seed": 0, "hash": "", "part": {}, "excluded": {}}
+        split = {"version": 1, "hash": "", "part": {}, "excluded": {}}
         return write_run(tmp_path / name, recipe, config, network, [], {}, split)
 
     return make

@@ -1,5 +1,6 @@
 """A study so small that it runs in seconds, and answers with planted effects."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from phototrace.learning.recipe import validated
 from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key
 from phototrace.study.recipe import StudyRecipe
+from phototrace.study.reproducing import reproduce
 from phototrace.study.results import Answers
 from phototrace.study.running import run_study, study_photos
 
@@ -58,6 +60,16 @@ def done(
     """The tiny study, run without interruption."""
     out = tmp_path_factory.mktemp("done") / "study"
     run_study(tiny, tiny_photos, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def reproduced(
+    done: Path, tiny: StudyRecipe, tiny_photos: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the tiny study with results, figures and page."""
+    out = Path(shutil.copytree(done, tmp_path_factory.mktemp("reproduced") / "study"))
+    reproduce(tiny, tiny_photos, out)
     return out
 
 

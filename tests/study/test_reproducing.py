@@ -13,18 +13,9 @@ from phototrace.errors import DamagedError, UsageError
 from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key
 from phototrace.study.recipe import StudyRecipe
-from phototrace.study.reproducing import Results, check, reproduce
+from phototrace.study.reproducing import Results, check
 
 FILES = ("figure-3.svg", "figure-3.csv", "table-2.csv", "table-3.csv", "index.html")
-
-
-@pytest.fixture(scope="module")
-def reproduced(
-    done: Path, tiny: StudyRecipe, tiny_photos: Manifest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = Path(shutil.copytree(done, tmp_path_factory.mktemp("reproduced") / "study"))
-    reproduce(tiny, tiny_photos, out)
-    return out
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def study(done: Path, tmp_path: Path) -> Path:
 def said(out: Path) -> dict[Any, list[bytes]]:
     """Every cell's probabilities. (Hashes also tell runs apart, and these know their seconds.)"""
     found = Answers.load(out).predictions
-    return {key: [one.probabilities.tobytes() for one in several] for key, several in found.items()}
+    return {key: [one.chances.tobytes() for one in several] for key, several in found.items()}
 
 
 def runs(out: Path) -> dict[str, int]:

@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from phototrace.errors import UsageError
-from phototrace.evidence.comparison import Comparison, compare
-from phototrace.evidence.evaluation import Evaluation, evaluate
-from phototrace.evidence.formatting import headline, kept_apart, saved_anew, verdict, wide
+from phototrace.evidence.formatting import (
+    condition_lines,
+    headline,
+    kept_apart,
+    saved_anew,
+    verdict,
+)
 from phototrace.evidence.inference import Tested, predict_photos, title
+from phototrace.evidence.kinds import AnyComparison, AnyEvaluation, compare_any, evaluate_any
 from phototrace.evidence.report import Evaluated, NextStep, write_report
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
@@ -42,8 +47,8 @@ class Assessment:
     folder: Path
     runs: Sequence[Run]
     tested: Sequence[Tested]
-    evaluations: Sequence[Evaluation]
-    comparisons: Sequence[Comparison]
+    evaluations: Sequence[AnyEvaluation]
+    comparisons: Sequence[AnyComparison]
     untested: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,13 +68,7 @@ class Assessment:
         lines = []
         for tested, evaluation in zip(self.tested, self.evaluations, strict=True):
             lines.append(f"{evaluation.run}: {headline(evaluation)}")
-            for stratum in evaluation.strata:
-                figure = stratum.accuracy
-                lines.append(
-                    f"  {stratum.what} {stratum.value}: {figure.value:.1%} "
-                    f"({figure.low:.1%} to {figure.high:.1%}, {figure.photos} photos)"
-                    f"{'. ' if wide(figure) else ''}{wide(figure)}"
-                )
+            lines += [f"  {line}" for line in condition_lines(evaluation)]
             left_out = [f"{count} {reason}" for reason, count in tested.left_out.items()]
             lines.extend([f"  photos left out: {', '.join(left_out)}"] if left_out else [])
         lines.extend(verdict(comparison) for comparison in self.comparisons)
@@ -112,7 +111,7 @@ def assess(
         tested.append((run, one))
     if not tested:
         raise UsageError(next(iter(untested.values())))
-    evaluations = [evaluate(one.predictions) for _, one in tested]
+    evaluations = [evaluate_any(one.predictions) for _, one in tested]
     comparisons = _comparisons(runs[0], tested)
     result = Assessment(out, runs, [one for _, one in tested], evaluations, comparisons, untested)
     write_json(out / RESULTS, result.to_dict())
@@ -124,16 +123,15 @@ def assess(
     return result
 
 
-def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[Comparison]:
+def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[AnyComparison]:
     """The first run's legs with those of each further run with the same task."""
     ours = [one.predictions for run, one in tested if run is first]
     theirs = [one.predictions for run, one in tested if run is not first]
-    return [
-        compare(a, b) for a in ours for b in theirs if (a.task, a.classes) == (b.task, b.classes)
-    ]
+    compared = [compare_any(a, b) for a in ours for b in theirs]
+    return [comparison for comparison in compared if comparison is not None]
 
 
-def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifest) -> Evaluated:
+def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Manifest) -> Evaluated:
     machine, recipe = run.provenance["machine"], run.recipe
     provenance = {
         "recipe": f"{recipe.name}, seed {recipe.seed}"
@@ -154,7 +152,7 @@ def _section(run: Run, tested: Tested, evaluation: Evaluation, manifest: Manifes
     return Evaluated(
         title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
-        kept_apart=kept_apart(run.split["by"], len(run.recipe.split.test_devices)),
+        kept_apart=kept_apart(run.recipe.split.by, len(run.recipe.split.test_devices)),
         cautions=_cautions(run, tested.leg),
         provenance=provenance,
         training=rows,
@@ -175,7 +173,7 @@ def _shared(run: Run) -> dict[str, str]:
 
 def _cautions(run: Run, leg: str) -> list[str]:
     cautions = []
-    if run.tasks[leg].column and run.split["by"] in ("photo", "device"):
+    if run.tasks[leg].column and run.recipe.split.by in ("photo", "device"):
         cautions.append(
             "Training and test share scenes and most quantisation tables: part of this accuracy "
             "may come from the scene or the table instead of the camera."

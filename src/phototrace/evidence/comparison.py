@@ -1,10 +1,10 @@
-"""Two runs on the same patches: by how much one is more accurate than the other."""
+"""Two runs on the same patches: by how much one is more accurate, or nearer to the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from phototrace.errors import UsageError
 from phototrace.evidence.evaluation import patch_trials, plain
 from phototrace.evidence.intervals import Figure, Interval
-from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.numbers import errors_of, in_units
+from phototrace.evidence.patch_table import PatchTable
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 
 VERSION = 1
+Table = TypeVar("Table", bound=PatchTable)
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,11 @@ class GroupDifference:
     difference: float
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Accuracy of run `a` minus accuracy of run `b`, on the patches that both were tested on."""
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Run `a` against run `b`, on the patches that both were tested on."""
+
+    FORMAT: ClassVar[str]
 
     a: str
     b: str
@@ -41,15 +46,8 @@ class Comparison:
     only_a: int
     """Patches that only `a` was tested on; they are left out."""
     only_b: int
-    accuracy_a: float
-    accuracy_b: float
     difference: Figure
-    """In [-1, 1]; above 0 where `a` is better."""
-    both_right: int
-    a_right: int
-    """Patches that only `a` classified correctly."""
-    b_right: int
-    both_wrong: int
+    """Above 0 where `a` is better."""
     by_device: tuple[GroupDifference, ...]
     notes: tuple[str, ...]
 
@@ -60,8 +58,38 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        head = {"format": "comparison", "version": VERSION, "excludes_zero": self.excludes_zero}
+        head = {"format": self.FORMAT, "version": VERSION, "excludes_zero": self.excludes_zero}
         return {**head, **plain(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Paired):
+    """Accuracy of run `a` less that of run `b`; the difference is in [-1, 1]."""
+
+    FORMAT: ClassVar[str] = "comparison"
+
+    accuracy_a: float
+    accuracy_b: float
+    both_right: int
+    a_right: int
+    """Patches that only `a` classified correctly."""
+    b_right: int
+    both_wrong: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberComparison(Paired):
+    """Mean absolute error of run `b` less that of run `a`; all errors are in the unit."""
+
+    FORMAT: ClassVar[str] = "number comparison"
+
+    unit: str
+    range: tuple[float, float]
+    error_a: float
+    error_b: float
+    a_nearer: int
+    """Patches on which `a` was nearer to the true value."""
+    b_nearer: int
 
 
 def excludes_zero(interval: Interval) -> bool:
@@ -82,22 +110,15 @@ def compare(a: Predictions, b: Predictions, *, seed: int = 0, resamples: int = 2
             f"{a.run} and {b.run} have different classes and cannot be compared patch by patch."
             " Compare runs of one task."
         )
-    rows_a, rows_b = _matched(a, b)
+    rows_a, rows_b, shared = _matched(a, b)
     right_a = (a.predicted == a.label)[rows_a]
     right_b = (b.predicted == b.label)[rows_b]
     value = right_a.astype(np.float64) - right_b
-    shared = a.select(np.isin(np.arange(len(a)), rows_a))
     trials = replace(patch_trials(shared, seed, resamples), value=value)
     return Comparison(
-        a=_name(a, b),
-        b=_name(b, a),
-        a_hash=a.hash,
-        b_hash=b.hash,
+        **_common(a, b, shared, value),
         seed=seed,
         resamples=resamples,
-        matched=len(value),
-        only_a=len(a) - len(value),
-        only_b=len(b) - len(value),
         accuracy_a=float(right_a.mean()),
         accuracy_b=float(right_b.mean()),
         difference=trials.figure(signed=True),
@@ -105,18 +126,69 @@ def compare(a: Predictions, b: Predictions, *, seed: int = 0, resamples: int = 2
         a_right=int(np.sum(right_a & ~right_b)),
         b_right=int(np.sum(~right_a & right_b)),
         both_wrong=int(np.sum(~right_a & ~right_b)),
-        by_device=tuple(_by_device(shared, value)),
-        notes=tuple(_notes(a, b, len(value))),
     )
 
 
-def _name(table: Predictions, other: Predictions) -> str:
+def compare_numbers(
+    a: NumberPredictions, b: NumberPredictions, *, seed: int = 0, resamples: int = 2000
+) -> NumberComparison:
+    """The paired difference in absolute error on the patches that both `a` and `b` hold.
+
+    Raises:
+        UsageError: if units or ranges differ, no patch is in both, or one table holds a patch
+            twice.
+    """
+    if (a.unit, a.range) != (b.unit, b.range):
+        raise UsageError(
+            f"{a.run} and {b.run} have different units or ranges and cannot be compared patch by"
+            " patch. Compare runs of one task."
+        )
+    _, rows_b, shared = _matched(a, b)
+    errors_a = errors_of(shared, seed, resamples)
+    off_a = np.abs(errors_a.signed)
+    off_b = np.abs(b.value.astype(np.float64) - b.label)[rows_b]
+    value = off_b - off_a
+    # No difference of two errors is larger than the larger of them.
+    scale = max(errors_a.scale, float(off_b.max()))
+    trials = replace(errors_a.trials, value=value / scale)
+    return NumberComparison(
+        **_common(a, b, shared, value),
+        seed=seed,
+        resamples=resamples,
+        difference=in_units(trials.figure(signed=True), scale),
+        unit=a.unit,
+        range=a.range,
+        error_a=float(off_a.mean()),
+        error_b=float(off_b.mean()),
+        a_nearer=int(np.sum(value > 0)),
+        b_nearer=int(np.sum(value < 0)),
+    )
+
+
+def _common(
+    a: PatchTable, b: PatchTable, shared: PatchTable, value: NDArray[np.float64]
+) -> dict[str, Any]:
+    """What every kind of comparison has; `value` is the difference on each shared patch, (n,)."""
+    return {
+        "a": _name(a, b),
+        "b": _name(b, a),
+        "a_hash": a.hash,
+        "b_hash": b.hash,
+        "matched": len(value),
+        "only_a": len(a) - len(value),
+        "only_b": len(b) - len(value),
+        "by_device": tuple(_by_device(shared, value)),
+        "notes": tuple(_notes(a, b, len(value))),
+    }
+
+
+def _name(table: PatchTable, other: PatchTable) -> str:
     """The run's name, told from the other's where both are called the same."""
     return table.run if table.run != other.run else f"{table.run} ({table.hash[:8]})"
 
 
-def _matched(a: Predictions, b: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers in `a` (rising) and in `b` of the patches that both hold."""
+def _matched(a: Table, b: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], Table]:
+    """Row numbers in `a` (rising) and in `b` of the patches both hold, and those rows of `a`."""
     columns = []
     for name in ("photo", "editing", "row", "column", "label"):
         together = np.concatenate([getattr(a, name), getattr(b, name)])
@@ -136,10 +208,10 @@ def _matched(a: Predictions, b: Predictions) -> tuple[NDArray[np.int64], NDArray
             " photos and split."
         )
     order = np.argsort(rows_a)
-    return rows_a[order], rows_b[order]
+    return rows_a[order], rows_b[order], a.select(np.isin(np.arange(len(a)), rows_a))
 
 
-def _by_device(shared: Predictions, value: NDArray[np.float64]) -> Iterator[GroupDifference]:
+def _by_device(shared: PatchTable, value: NDArray[np.float64]) -> Iterator[GroupDifference]:
     for name in np.unique(shared.device).tolist():
         chosen = shared.device == name
         yield GroupDifference(
@@ -150,7 +222,7 @@ def _by_device(shared: Predictions, value: NDArray[np.float64]) -> Iterator[Grou
         )
 
 
-def _notes(a: Predictions, b: Predictions, matched: int) -> Iterator[str]:
+def _notes(a: PatchTable, b: PatchTable, matched: int) -> Iterator[str]:
     if a.split_hash != b.split_hash:
         yield "The two runs were trained on different splits of the photos."
     for table in (a, b):

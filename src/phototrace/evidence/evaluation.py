@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
 from phototrace.evidence.intervals import CONFIDENCE, Figure, Trials, counted
+from phototrace.evidence.patch_table import PatchTable
 from phototrace.evidence.predictions import Predictions
 
 VERSION = 1
@@ -136,12 +137,9 @@ def evaluate(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) 
     The same predictions, seed and number of resamples give the same figures to the last digit.
 
     Raises:
-        UsageError: if there are no predictions, or resamples is below 100.
+        UsageError: if there are no predictions, they are compact, or resamples is below 100.
     """
-    if len(predictions) == 0:
-        raise UsageError("There is no prediction to evaluate: the test part has no patches.")
-    if resamples < 100:
-        raise UsageError(f"An interval needs at least 100 resamples, not {resamples}.")
+    require_enough(predictions, resamples)
     patches = patch_trials(predictions, seed, resamples)
     photos, first = _photo_trials(predictions, patches)
     confusion = _confusion(predictions)
@@ -174,29 +172,52 @@ def evaluate(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) 
     )
 
 
-def patch_trials(predictions: Predictions, seed: int, resamples: int) -> Trials:
+def require_enough(table: PatchTable, resamples: int) -> None:
+    """Raise `UsageError` if there is nothing to evaluate, or resamples is below 100."""
+    if len(table) == 0:
+        raise UsageError("There is no prediction to evaluate: the test part has no patches.")
+    if resamples < 100:
+        raise UsageError(f"An interval needs at least 100 resamples, not {resamples}.")
+
+
+def patch_trials(predictions: Predictions, seed: int = 0, resamples: int = 2000) -> Trials:
     """Every patch as one trial, 1 where it was classified correctly."""
-    names = {name: getattr(predictions, name) for name in ("photo", "device", "scene")}
+    right = (predictions.predicted == predictions.label).astype(np.float64)
+    return trials_of(predictions, right, predictions.label, seed, resamples)
+
+
+def trials_of(
+    table: PatchTable,
+    value: NDArray[np.float64],
+    label: NDArray[np.int64],
+    seed: int,
+    resamples: int,
+) -> Trials:
+    """Every patch as one trial of that value, (n,) in [-1, 1], and that label, (n,)."""
+    names = {name: getattr(table, name) for name in ("photo", "device", "scene")}
     return Trials(
-        value=(predictions.predicted == predictions.label).astype(np.float64),
-        label=predictions.label,
-        patches=np.ones(len(predictions), dtype=np.int64),
+        value=value,
+        label=label,
+        patches=np.ones(len(table), dtype=np.int64),
         seed=seed,
         resamples=resamples,
         **{name: np.unique(values, return_inverse=True)[1] for name, values in names.items()},
     )
 
 
-def _photo_trials(predictions: Predictions, patches: Trials) -> tuple[Trials, NDArray[np.int64]]:
-    """Decisions on photos, and for each the index of one of its patches."""
-    _, editing = np.unique(predictions.editing, return_inverse=True)
-    unit = (patches.photo * (editing.max() + 1) + editing) * len(predictions.classes)
-    _, first, unit = np.unique(unit + patches.label, return_index=True, return_inverse=True)
-    logs = np.log(np.maximum(predictions.probabilities, SMALLEST), dtype=np.float64)
-    sums = np.stack([np.bincount(unit, column) for column in logs.T], axis=1)
-    right = np.argmax(sums, axis=1) == patches.label[first]
-    trials = Trials(
-        value=right.astype(np.float64),
+def photo_trials(
+    patches: Trials, first: NDArray[np.int64], unit: NDArray[np.int64], value: NDArray[np.float64]
+) -> Trials:
+    """Decisions on photos as trials.
+
+    Args:
+        patches: Every patch as a trial, (n,).
+        first: (d,) index of one patch of each decision.
+        unit: (n,) which decision each patch is part of.
+        value: (d,) of each decision.
+    """
+    return Trials(
+        value=value,
         label=patches.label[first],
         photo=patches.photo[first],
         device=patches.device[first],
@@ -205,7 +226,17 @@ def _photo_trials(predictions: Predictions, patches: Trials) -> tuple[Trials, ND
         seed=patches.seed,
         resamples=patches.resamples,
     )
-    return trials, first
+
+
+def _photo_trials(predictions: Predictions, patches: Trials) -> tuple[Trials, NDArray[np.int64]]:
+    """Decisions on photos, and for each the index of one of its patches."""
+    _, editing = np.unique(predictions.editing, return_inverse=True)
+    unit = (patches.photo * (editing.max() + 1) + editing) * len(predictions.classes)
+    _, first, unit = np.unique(unit + patches.label, return_index=True, return_inverse=True)
+    logs = np.log(np.maximum(predictions.chances, SMALLEST), dtype=np.float64)
+    sums = np.stack([np.bincount(unit, column) for column in logs.T], axis=1)
+    right = np.argmax(sums, axis=1) == patches.label[first]
+    return photo_trials(patches, first, unit, right.astype(np.float64)), first
 
 
 def _confusion(predictions: Predictions) -> NDArray[np.int64]:
@@ -240,21 +271,28 @@ def _by_group(
 def _strata(
     predictions: Predictions, patches: Trials, photos: Trials, first: NDArray[np.int64]
 ) -> Iterator[Stratum]:
+    for what, value, chosen in conditions(predictions):
+        yield Stratum(what, value, patches.figure(chosen), photos.figure(chosen[first]))
+
+
+def conditions(table: PatchTable) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Parts of a test set, which may overlap: what sets them apart, its value, and which rows.
+
+    Parts without a patch are left out.
+    """
     parts: list[tuple[str, str, NDArray[np.bool_]]] = [
-        ("editing", name, predictions.editing == name)
-        for name in np.unique(predictions.editing).tolist()
+        ("editing", name, table.editing == name)
+        for name in np.unique(table.editing).tolist()
         if name
     ]
-    everywhere = np.ones(len(predictions), dtype=np.bool_)
-    known_scene = predictions.scene != ""  # of an unknown scene nobody can say whether it was seen
+    everywhere = np.ones(len(table), dtype=np.bool_)
+    known_scene = table.scene != ""  # of an unknown scene nobody can say whether it was seen
     for what, seen, known in (
-        ("device", predictions.seen_device, everywhere),
-        ("scene", predictions.seen_scene, known_scene),
+        ("device", table.seen_device, everywhere),
+        ("scene", table.seen_scene, known_scene),
     ):
         parts += [(what, "seen in training", seen & known), (what, "never seen", ~seen & known)]
-    for what, value, chosen in parts:
-        if chosen.any():
-            yield Stratum(what, value, patches.figure(chosen), photos.figure(chosen[first]))
+    yield from (part for part in parts if part[2].any())
 
 
 def _by_photo(predictions: Predictions, patches: Trials, photos: Trials) -> list[PhotoResult]:
@@ -285,12 +323,12 @@ def _by_photo(predictions: Predictions, patches: Trials, photos: Trials) -> list
 
 
 def _log_loss(predictions: Predictions) -> float:
-    given = predictions.probabilities[np.arange(len(predictions)), predictions.label]
+    given = predictions.chances[np.arange(len(predictions)), predictions.label]
     return float(-np.log(np.clip(given, SMALLEST, 1), dtype=np.float64).mean())
 
 
 def _calibration_error(predictions: Predictions) -> float:
-    stated = np.minimum(predictions.probabilities.max(axis=1).astype(np.float64), 1)
+    stated = np.minimum(predictions.chances.max(axis=1).astype(np.float64), 1)
     right = predictions.predicted == predictions.label
     index = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
     gaps = np.bincount(index, stated) - np.bincount(index, right)
@@ -299,12 +337,7 @@ def _calibration_error(predictions: Predictions) -> float:
 
 def _notes(predictions: Predictions) -> Iterator[str]:
     """What the choice of test photos leaves open."""
-    for what, seen in (("device", predictions.seen_device), ("scene", predictions.seen_scene)):
-        if seen.all():
-            yield (
-                f"Training had photos of every {what} tested here: the figures say nothing about"
-                f" {what}s not seen in training."
-            )
+    yield from unseen_notes(predictions)
     tested = [np.unique(predictions.label), np.unique(predictions.device)]
     missing = len(predictions.classes) - len(tested[0])
     if missing:
@@ -317,6 +350,21 @@ def _notes(predictions: Predictions) -> Iterator[str]:
             f"{single} of {len(tested[0])} classes were tested on one device only: their"
             " accuracy on another device is not known."
         )
-    unknown = len(np.unique(predictions.photo[predictions.scene == ""]))
+    yield from scene_notes(predictions)
+
+
+def unseen_notes(table: PatchTable) -> Iterator[str]:
+    """Whether devices and scenes that training never saw were tested at all."""
+    for what, seen in (("device", table.seen_device), ("scene", table.seen_scene)):
+        if seen.all():
+            yield (
+                f"Training had photos of every {what} tested here: the figures say nothing about"
+                f" {what}s not seen in training."
+            )
+
+
+def scene_notes(table: PatchTable) -> Iterator[str]:
+    """How many photos are of an unknown scene."""
+    unknown = len(np.unique(table.photo[table.scene == ""]))
     if unknown:
         yield f"The scene of {counted(unknown, 'photo')} is unknown; they count as one scene."

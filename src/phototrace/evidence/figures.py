@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phototrace.errors import UsageError
-from phototrace.evidence.comparison import Comparison
-from phototrace.evidence.evaluation import Evaluation, GroupResult
+from phototrace.evidence.comparison import Comparison, NumberComparison
+from phototrace.evidence.evaluation import Evaluation
 from phototrace.evidence.formatting import percent, shown
+from phototrace.evidence.intervals import Figure, Interval
+from phototrace.evidence.numbers import NumberEvaluation, too_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,65 +91,122 @@ def photos_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
 def devices_figure(evaluation: Evaluation, format: Format = "svg") -> bytes:
     """Accuracy by device with 95 % intervals over its photos, the lowest on top; 40 at most."""
     groups = sorted(evaluation.by_device, key=lambda g: (g.accuracy.value, g.name))[:MOST_DEVICES]
-    canvas, (axes,) = new_canvas(WIDTH, 1.2 + 0.25 * len(groups))
-    for seen, colour, marker, label in (
+    rows = [(group.name, group.seen, group.accuracy) for group in groups]
+    canvas, axes = _device_rows(rows, evaluation.accuracy, times=100)
+    axes.set(xlabel="accuracy, % of patches")
+    axes.set_xlim(right=101)
+    return to_bytes(canvas, format)
+
+
+def device_errors_figure(evaluation: NumberEvaluation, format: Format = "svg") -> bytes:
+    """Mean error by device with 95 % intervals over its photos, the largest on top; 40 at most."""
+    groups = sorted(evaluation.by_device, key=lambda g: (-g.error.value, g.name))[:MOST_DEVICES]
+    rows = [(group.name, group.seen, group.error) for group in groups]
+    canvas, axes = _device_rows(rows, evaluation.error, unless=too_few)
+    axes.set_xlabel(f"mean error, {shown(evaluation.unit, 40)}", parse_math=False)
+    axes.set_xlim(left=0)
+    return to_bytes(canvas, format)
+
+
+def _device_rows(
+    rows: Sequence[tuple[str, bool, Figure]],
+    everyone: Figure,
+    *,
+    times: float = 1,
+    unless: Callable[[Interval], bool] = lambda _: False,
+) -> tuple[Canvas, Axes]:
+    """A row a device: its name, whether training saw it, its figure; intervals `unless` told."""
+    canvas, (axes,) = new_canvas(WIDTH, 1.2 + 0.25 * len(rows))
+    for place, (_, seen, figure) in enumerate(rows):
+        interval = figure.intervals[0]
+        if not unless(interval):
+            # Faint where too few photos make it wide and of little use.
+            colour, alpha = BLUE if seen else ORANGE, 0.6 if interval.reliable else 0.2
+            ends = times * interval.low, times * interval.high
+            axes.hlines(place, *ends, color=colour, linewidth=1.8, alpha=alpha)
+    for was_seen, colour, marker, label in (
         (True, BLUE, "o", "device seen in training"),
         (False, ORANGE, "D", "device never seen"),
     ):
-        chosen = [(row, group) for row, group in enumerate(groups) if group.seen is seen]
+        chosen = [(place, row[2].value) for place, row in enumerate(rows) if row[1] is was_seen]
         if chosen:
-            _points(axes, chosen, colour, marker, label)
-    everyone = 100 * evaluation.accuracy.value
-    axes.axvline(everyone, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all patches")
-    axes.set(ylim=(len(groups) - 0.4, -0.6), xlabel="accuracy, % of patches")
-    axes.set_xlim(right=101)
-    name_ticks(axes, "y", [shown(group.name, 40) for group in groups])
+            places, values = zip(*chosen, strict=True)
+            values = tuple(times * value for value in values)
+            axes.plot(values, places, marker, color=colour, markersize=5, label=label)
+    value = times * everyone.value
+    axes.axvline(value, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all patches")
+    axes.set(ylim=(len(rows) - 0.4, -0.6))
+    name_ticks(axes, "y", [shown(name, 40) for name, _, _ in rows])
     axes.grid(visible=False, axis="y")
+    add_legend(canvas)
+    return canvas, axes
+
+
+def answers_figure(evaluation: NumberEvaluation, format: Format = "svg") -> bytes:
+    """Predictions against true values: in each part of the range the median and the middle 80 %."""
+    canvas, (axes,) = new_canvas(WIDTH, 4.2)
+    low, high = evaluation.range
+    axes.plot(
+        [low, high], [low, high], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="no error"
+    )
+    bins = [(one.true_median, one.answers) for one in evaluation.by_bin]
+    drawn = [(true, answers) for true, answers in bins if true is not None and answers]
+    places = [true for true, _ in drawn]
+    tenths, medians, ninetieths = zip(*(answers for _, answers in drawn), strict=True)
+    # Bars and not a band: nothing is known of what lies between the parts that were tested.
+    axes.vlines(
+        places,
+        tenths,
+        ninetieths,
+        color=BLUE,
+        linewidth=7,
+        alpha=0.3,
+        label="middle 80 % of predictions",
+    )
+    axes.plot(places, medians, "o", color=BLUE, markersize=5, label="median prediction")
+    unit = shown(evaluation.unit, 40)
+    axes.set_xlabel(f"true value, {unit}", parse_math=False)
+    axes.set_ylabel(f"prediction, {unit}", parse_math=False)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
     add_legend(canvas)
     return to_bytes(canvas, format)
 
 
-def _points(
-    axes: Axes, rows: Sequence[tuple[int, GroupResult]], colour: str, marker: str, label: str
-) -> None:
-    places = [place for place, _ in rows]
-    figures = [group.accuracy for _, group in rows]
-    over_photos = [figure.intervals[0] for figure in figures]
-    for place, interval in zip(places, over_photos, strict=True):
-        # Faint where too few photos make it wide and of little use.
-        alpha = 0.6 if interval.reliable else 0.2
-        ends = 100 * interval.low, 100 * interval.high
-        axes.hlines(place, *ends, color=colour, linewidth=1.8, alpha=alpha)
-    values = [100 * figure.value for figure in figures]
-    axes.plot(values, places, marker, color=colour, markersize=5, label=label)
+_ACCURACY = ("accuracy", 100, "accuracy, % of patches")
 
 
 def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "svg") -> bytes:
-    """Loss and accuracy by epoch.
+    """Loss and accuracy (or mean error) by epoch.
 
     Args:
-        metrics: rows with `epoch` and any of `loss`, `accuracy`, `validation_accuracy`; what
-            is missing or not finite in a row is left out.
+        metrics: rows with `epoch` and any of `loss`, `accuracy`, `validation_accuracy`, or `error`,
+            `validation_error` where answers are numbers; what is missing or not finite in a row is
+            left out.
         format: "svg" or "png".
 
     Raises:
-        UsageError: if no row has an epoch and a loss or accuracy.
+        UsageError: if no row has an epoch and a loss, accuracy or error.
     """
     canvas, (left, right) = new_canvas(WIDTH, 2.8, columns=2)
     drawn = _line(left, metrics, "loss", BLUE, "training loss")
-    drawn |= _line(right, metrics, "accuracy", MUTED, "training", times=100)
+    numbers = any("error" in row or "validation_error" in row for row in metrics)
+    key, times, label = ("error", 1, "mean error") if numbers else _ACCURACY
+    drawn |= _line(right, metrics, key, MUTED, "training", times=times)
     drawn |= _line(
-        right, metrics, "validation_accuracy", BLUE, "validation part", times=100, marker="o"
+        right, metrics, f"validation_{key}", BLUE, "validation part", times=times, marker="o"
     )
     if not drawn:
-        raise UsageError("The metrics of the training hold no loss and no accuracy to draw.")
+        raise UsageError("The training's metrics hold no loss, accuracy or error to draw.")
     for axes in (left, right):
         axes.locator_params(axis="x", integer=True)
     left.set(xlabel="epoch", ylabel="loss")
     left.set_ylim(bottom=0)
-    right.set(xlabel="epoch", ylabel="accuracy, % of patches")
+    right.set(xlabel="epoch", ylabel=label)
     if right.get_legend_handles_labels()[0]:
-        right.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+        # Errors fall from the upper left, accuracies rise from the lower left.
+        loc: Literal["upper right", "lower right"] = "upper right" if numbers else "lower right"
+        right.legend(frameon=False, fontsize=8, labelcolor=INK, loc=loc)
     return to_bytes(canvas, format)
 
 
@@ -173,19 +232,22 @@ def _line(
     return bool(points)
 
 
-def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
+def differences_figure(comparison: Comparison | NumberComparison, format: Format = "svg") -> bytes:
     """The paired difference with its intervals, then by device; right of zero `a` is better."""
     intervals = comparison.difference.intervals
     most = sorted(comparison.by_device, key=lambda d: -abs(d.difference))[:MOST_DEVICES]
     devices = sorted(most, key=lambda d: (-d.difference, d.name))
     canvas, (axes,) = new_canvas(WIDTH, 1.3 + 0.25 * (len(intervals) + len(devices)))
-    value = 100 * comparison.difference.value
+    times, unit = 100, "points"
+    if isinstance(comparison, NumberComparison):
+        times, unit = 1, shown(comparison.unit, 24)
+    value = times * comparison.difference.value
     axes.axvline(0, color=INK, linewidth=1)
     for place, interval in enumerate(intervals):
-        axes.hlines(place, 100 * interval.low, 100 * interval.high, color=BLUE, linewidth=3)
+        axes.hlines(place, times * interval.low, times * interval.high, color=BLUE, linewidth=3)
         axes.plot(value, place, "o", color=BLUE, markersize=6)
     places = [len(intervals) + 0.5 + i for i in range(len(devices))]
-    axes.plot([100 * d.difference for d in devices], places, "D", color=ORANGE, markersize=4.5)
+    axes.plot([times * d.difference for d in devices], places, "D", color=ORANGE, markersize=4.5)
     names = [f"all patches, over {interval.by}s" for interval in intervals]
     names += [shown(device.name, 40) for device in devices]
     name_ticks(axes, "y", names, places=[*range(len(intervals)), *places])
@@ -193,7 +255,7 @@ def differences_figure(comparison: Comparison, format: Format = "svg") -> bytes:
     axes.grid(visible=False, axis="y")
     _centred(axes)
     axes.set_xlabel(
-        f"\u2190 {shown(comparison.b, 24)} better     points     "
+        f"\u2190 {shown(comparison.b, 24)} better \u00b7 {unit} \u00b7 "
         f"{shown(comparison.a, 24)} better \u2192",
         parse_math=False,
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
 
+from phototrace.evidence.comparison import Comparison, NumberComparison
+from phototrace.evidence.evaluation import Evaluation
 from phototrace.evidence.intervals import RARE, Figure, counted
-
-if TYPE_CHECKING:
-    from phototrace.evidence.comparison import Comparison
-    from phototrace.evidence.evaluation import Evaluation
+from phototrace.evidence.numbers import NumberEvaluation
 
 WIDE = 0.1
 """An interval that ends further than this from its value is explained in a sentence."""
@@ -39,12 +38,29 @@ def points(difference: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")
 
 
-def span(figure: Figure) -> str:
+def number(value: float, range: tuple[float, float]) -> str:
+    """A value as fine as its range asks for: of 50 to 95 two decimals, of 0 to 1 three."""
+    decimals = max(0, 3 - math.floor(math.log10(range[1] - range[0])))
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else _minus(text)
+
+
+def signed_number(value: float, range: tuple[float, float]) -> str:
+    """The same with its sign."""
+    text = number(value, range)
+    return text if value < 0 or float(text.replace(",", "")) == 0 else f"+{text}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")
+
+
+def span(figure: Figure, written: Callable[[float], str] = percent) -> str:
     """The interval to quote, with what it is over."""
     interval = figure.interval
     kind = ", exact," if "exact" in interval.method else ""
     return (
-        f"95 % interval{kind} {percent(interval.low)} to {percent(interval.high)}"
+        f"95 % interval{kind} {written(interval.low)} to {written(interval.high)}"
         f" over {counted(interval.clusters, interval.by)}"
     )
 
@@ -110,32 +126,90 @@ def kept_apart(by: str, test_devices: int = 0) -> str:
     return f"{apart}.{kept}"
 
 
-def headline(evaluation: Evaluation) -> str:
+def headline(evaluation: Evaluation | NumberEvaluation) -> str:
     """The result in a sentence or two, with its interval and what it was tested on."""
+    if isinstance(evaluation, NumberEvaluation):
+        return _number_headline(evaluation)
     figure = evaluation.accuracy
     said = (
         f"{percent(figure.value)} % of patches were classified correctly"
         f" ({span(figure)}; {test_set(figure)})."
     )
-    return f"{said} {wide(figure)}".rstrip()
+    return " ".join(filter(None, (said, wide(figure), _balanced(evaluation))))
 
 
-def verdict(comparison: Comparison) -> str:
+def _balanced(evaluation: Evaluation) -> str:
+    """Balanced accuracy in a sentence, where classes were tested on unequally many patches."""
+    counts = {row.recall.patches for row in evaluation.by_class if row.recall}
+    if len(counts) == 1:
+        return ""
+    figure = evaluation.balanced_accuracy
+    said = f"The balanced accuracy is {percent(figure.value)} %"
+    return f"{said} ({span(figure)})."
+
+
+def _number_headline(evaluation: NumberEvaluation) -> str:
+    figure = evaluation.error
+    return (
+        f"The mean error is {number(figure.value, evaluation.range)} {shown(evaluation.unit)},"
+        f" in a range of {ends(evaluation.range)}"
+        f" ({number_span(figure, evaluation.range)}; {test_set(figure)})."
+    )
+
+
+def number_span(figure: Figure, range: tuple[float, float]) -> str:
+    """The interval of a mean error to quote, with what it is over."""
+    return span(figure, lambda value: number(value, range))
+
+
+def ends(range: tuple[float, float]) -> str:
+    """Such as "50 to 95"."""
+    return f"{_minus(f'{range[0]:g}')} to {_minus(f'{range[1]:g}')}"
+
+
+def condition_lines(evaluation: Evaluation | NumberEvaluation) -> list[str]:
+    """The result under each condition, with its interval, one line each."""
+    if isinstance(evaluation, NumberEvaluation):
+        return [
+            f"{shown(s.what)} {shown(s.value)}: {number(s.error.value, evaluation.range)} "
+            f"({number(s.error.low, evaluation.range)} to "
+            f"{number(s.error.high, evaluation.range)}, {counted(s.error.photos, 'photo')})"
+            for s in evaluation.strata
+        ]
+    return [
+        f"{shown(s.what)} {shown(s.value)}: {s.accuracy.value:.1%} "
+        f"({s.accuracy.low:.1%} to {s.accuracy.high:.1%}, {counted(s.accuracy.photos, 'photo')})"
+        f"{'. ' if wide(s.accuracy) else ''}{wide(s.accuracy)}"
+        for s in evaluation.strata
+    ]
+
+
+def verdict(comparison: Comparison | NumberComparison) -> str:
     """The comparison in one sentence."""
-    difference = comparison.difference
-    interval = difference.interval
+    numbers = comparison if isinstance(comparison, NumberComparison) else None
+    unit = shown(numbers.unit) if numbers else "points"
+    interval, value = comparison.difference.interval, gain(comparison, comparison.difference.value)
     bounds = (
-        f"95 % interval {points(interval.low)} to {points(interval.high)}"
+        f"95 % interval {gain(comparison, interval.low)} to {gain(comparison, interval.high)}"
         f" over {counted(interval.clusters, interval.by)}"
     )
     a, b = shown(comparison.a), shown(comparison.b)
     if not comparison.excludes_zero:
         return (
             f"{a} and {b} do not differ beyond chance on these patches: the difference is"
-            f" {points(difference.value)} points ({bounds}, which includes zero)."
+            f" {value} {unit} ({bounds}, which includes zero)."
         )
-    better, other = (a, b) if difference.value > 0 else (b, a)
-    return (
-        f"{better} is more accurate than {other}: {a} minus {b} is"
-        f" {points(difference.value)} points ({bounds})."
-    )
+    better, other = (a, b) if comparison.difference.value > 0 else (b, a)
+    if numbers:
+        return (
+            f"{better} has a smaller mean error than {other}: the error of {b} minus that of {a}"
+            f" is {value} {unit} ({bounds})."
+        )
+    return f"{better} is more accurate than {other}: {a} minus {b} is {value} {unit} ({bounds})."
+
+
+def gain(comparison: Comparison | NumberComparison, value: float) -> str:
+    """A difference between two runs in points, or in the task's unit, with its sign."""
+    if isinstance(comparison, NumberComparison):
+        return signed_number(value, comparison.range)
+    return points(value)

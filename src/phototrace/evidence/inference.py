@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
-from phototrace.evidence.predictions import Predictions
+from phototrace.evidence.kinds import AnyPredictions, with_classes
+from phototrace.evidence.predictions import NumberPredictions, Predictions
 from phototrace.learning.leaks import TRAINED, trained_bursts
 from phototrace.learning.model import BATCH
 from phototrace.learning.network import Backbone
@@ -42,7 +43,7 @@ class Tested:
     """
 
     leg: str
-    predictions: Predictions
+    predictions: AnyPredictions
     photos: int
     left_out: Mapping[str, int]
     unreadable: Mapping[str, str]
@@ -72,7 +73,7 @@ def predict_photos(
 
 def predict_store(
     run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
-) -> Predictions:
+) -> AnyPredictions:
     """Predictions of a leg of a run for every patch of a store, none of them trained on.
 
     `name` is what reports call the run.
@@ -113,7 +114,8 @@ def detect_store(
     probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
         features
     )
-    return _predictions(run, leg, name, detector.extractor.origin.model, store, probabilities)
+    said = _predictions(run, leg, name, detector.extractor.origin.model, store, probabilities)
+    return with_classes(said)
 
 
 def _require_one_split(detector: Detector, run: Run) -> None:
@@ -152,7 +154,7 @@ def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     return _Chosen(store, left_out)
 
 
-def _tested(leg: str, chosen: _Chosen, predictions: Predictions) -> Tested:
+def _tested(leg: str, chosen: _Chosen, predictions: AnyPredictions) -> Tested:
     store = chosen.store
     return Tested(
         leg=leg,
@@ -203,8 +205,8 @@ def _testable(
 def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
     settings = patch_settings(run.recipe, run.recipe.legs[leg], task)
     everything = Split(
-        by=run.split["by"],
-        seed=run.split["seed"],
+        by=run.recipe.split.by,
+        seed=run.recipe.seed,
         part={r.id: "test" for r in manifest.photos},
         excluded={},
         hash=run.split["hash"],
@@ -213,31 +215,28 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
 
 
 def _predictions(
-    run: Run,
-    leg: str,
-    name: str,
-    run_hash: str,
-    store: PatchStore,
-    probabilities: NDArray[np.float32],
-) -> Predictions:
+    run: Run, leg: str, name: str, run_hash: str, store: PatchStore, said: NDArray[np.float32]
+) -> AnyPredictions:
+    """A table of what was said: `(n, classes)` probabilities, or `(n,)` numbers."""
     task = _task_of(run, leg)
     device, scene = store.column("device"), store.column("scene")
-    return Predictions(
-        task=task.name,
-        classes=task.classes,
-        run=name,
-        run_hash=run_hash,
-        split_hash=run.split["hash"],
-        data_hash=store.hash,
-        label=store.label.astype(np.int64),
-        probabilities=probabilities,
-        photo=store.column("photo"),
-        device=device,
-        scene=scene,
-        camera=store.column("camera"),
-        editing=store.column("editing"),
-        row=store.column("row").astype(np.int64),
-        column=store.column("column").astype(np.int64),
-        seen_device=np.isin(device, run.split["devices"]),
-        seen_scene=np.isin(scene, run.split["scenes"]),
-    )
+    shared: dict[str, Any] = {
+        "task": task.name,
+        "run": name,
+        "run_hash": run_hash,
+        "split_hash": run.split["hash"],
+        "data_hash": store.hash,
+        "label": store.label,
+        "photo": store.column("photo"),
+        "device": device,
+        "scene": scene,
+        "camera": store.column("camera"),
+        "editing": store.column("editing"),
+        "row": store.column("row").astype(np.int64),
+        "column": store.column("column").astype(np.int64),
+        "seen_device": np.isin(device, run.split["devices"]),
+        "seen_scene": np.isin(scene, run.split["scenes"]),
+    }
+    if task.range is not None:
+        return NumberPredictions(unit=task.unit, range=task.range, value=said, **shared)
+    return Predictions(classes=task.classes, probabilities=said, **shared)

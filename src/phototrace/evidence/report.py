@@ -17,19 +17,30 @@ from markupsafe import Markup
 
 from phototrace.errors import UsageError
 from phototrace.evidence import figures
-from phototrace.evidence.comparison import Comparison
 from phototrace.evidence.evaluation import Evaluation, GroupResult, PhotoResult
 from phototrace.evidence.formatting import (
+    ends,
+    gain,
     headline,
+    number,
+    number_span,
     percent,
     points,
     shown,
+    signed_number,
     span,
     test_set,
     verdict,
     wide,
 )
 from phototrace.evidence.intervals import FEW_CLUSTERS, Figure, counted
+from phototrace.evidence.kinds import AnyComparison, AnyEvaluation
+from phototrace.evidence.numbers import (
+    NumberEvaluation,
+    NumberGroup,
+    NumberPhoto,
+    too_few,
+)
 from phototrace.files import write_text
 
 WORST_PHOTOS = 15
@@ -40,7 +51,7 @@ class Evaluated:
     """One section of the report: an evaluation, and what only the caller knows of it."""
 
     title: str
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     kept_apart: str
     """How training and test were separated, in a sentence or two."""
     cautions: Sequence[str] = ()
@@ -65,7 +76,7 @@ def write_report(
     path: Path,
     evaluations: Sequence[Evaluated],
     *,
-    comparisons: Sequence[Comparison] = (),
+    comparisons: Sequence[AnyComparison] = (),
     title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> None:
@@ -79,7 +90,7 @@ def write_report(
 
 def render_report(
     evaluations: Sequence[Evaluated],
-    comparisons: Sequence[Comparison] = (),
+    comparisons: Sequence[AnyComparison] = (),
     title: str = "How accurate is it?",
     next_steps: Sequence[NextStep] = (),
 ) -> str:
@@ -108,9 +119,15 @@ def environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.tests["too_few"] = too_few
     made.filters |= {
+        "ends": ends,
+        "gain": gain,
+        "number": number,
+        "number_span": number_span,
         "percent": percent,
         "points": points,
+        "signed_number": signed_number,
         "shown": shown,
         "span": span,
         "wide": wide,
@@ -135,37 +152,42 @@ def _section(number: int, run: Evaluated) -> dict[str, object]:
         "intervals": f"95 %, {result.resamples:,} resamples, seed {result.seed}",
         **run.provenance,
     }
-    worst = [photo for photo in result.by_photo if photo.right < photo.patches][:WORST_PHOTOS]
-    devices = sorted(result.by_device, key=_lowest_first)
-    scenes = sorted(result.by_scene, key=_lowest_first)
-    parts = [stratum.accuracy for stratum in result.strata]
+    part = _numbers(result) if isinstance(result, NumberEvaluation) else _classes(result)
+    if run.training:
+        curve = figures.training_figure(run.training)
+        part.figures["training"] = inline(curve, "Training by epoch")
     return {
         "number": number,
         "run": run,
         "result": result,
-        "cautions": [*run.cautions, *result.notes, *_doubts(result)],
+        "in_a_range": isinstance(result, NumberEvaluation),
+        "cautions": [*run.cautions, *result.notes, *_doubts(part)],
         "provenance": {key: value for key, value in provenance.items() if value},
-        "worst": [(photo, _name(photo, run)) for photo in worst],
-        "faultless": sum(photo.right == photo.patches for photo in result.by_photo),
-        "devices": devices,
-        "scenes": scenes if len(scenes) > 1 else [],
-        "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
-        "figures": _figures(run),
-        "meanings": {
-            "balanced": _meanings([("patches, balanced over classes", result.balanced_accuracy)]),
-            "conditions": _meanings((f"{s.what}: {s.value}", s.accuracy) for s in result.strata),
-            "classes": _meanings((c.name, c.recall) for c in result.by_class if c.recall),
-        },
+        "worst": [(one, run.photo_names.get(one.photo, one.photo)) for one in part.worst],
+        "devices": part.devices,
+        "scenes": part.scenes if len(part.scenes) > 1 else [],
+        "figures": part.figures,
+        **part.more,
     }
 
 
-def _meanings(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
-    """What is to be said of a table's wide intervals, by the names of their rows."""
-    return [(name, wide(figure)) for name, figure in figures if wide(figure)]
+@dataclass(frozen=True)
+class _Part:
+    """What each kind of evaluation puts into its section in its own way."""
+
+    main: Figure
+    strata: Sequence[tuple[str, str, Figure]]
+    """What sets a part of the test set apart, its value, its figure."""
+    worst: Sequence[PhotoResult] | Sequence[NumberPhoto]
+    devices: Sequence[GroupResult] | Sequence[NumberGroup]
+    scenes: Sequence[GroupResult] | Sequence[NumberGroup]
+    figures: dict[str, Markup]
+    more: Mapping[str, object]
 
 
-def _figures(run: Evaluated) -> dict[str, Markup]:
-    result = run.evaluation
+def _classes(result: Evaluation) -> _Part:
+    worst = [photo for photo in result.by_photo if photo.right < photo.patches]
+    parts = [stratum.accuracy for stratum in result.strata]
     made = {
         "confusion": inline(figures.confusion_figure(result), "Predicted class by true class"),
         "photos": inline(
@@ -173,36 +195,76 @@ def _figures(run: Evaluated) -> dict[str, Markup]:
         ),
         "devices": inline(figures.devices_figure(result), "Accuracy by device with intervals"),
     }
-    if run.training:
-        curve = figures.training_figure(run.training)
-        made["training"] = inline(curve, "Loss and accuracy by epoch")
-    return made
+    return _Part(
+        main=result.accuracy,
+        strata=[(s.what, s.value, s.accuracy) for s in result.strata],
+        worst=worst[:WORST_PHOTOS],
+        devices=_lowest_first(result.by_device),
+        scenes=_lowest_first(result.by_scene),
+        figures=made,
+        more={
+            "faultless": len(result.by_photo) - len(worst),
+            "floor": _floor([*parts, result.accuracy, result.balanced_accuracy]),
+            "meanings": {
+                "balanced": _meanings(
+                    [("patches, balanced over classes", result.balanced_accuracy)]
+                ),
+                "conditions": _meanings(
+                    (f"{s.what}: {s.value}", s.accuracy) for s in result.strata
+                ),
+                "classes": _meanings((c.name, c.recall) for c in result.by_class if c.recall),
+            },
+        },
+    )
 
 
-def _doubts(result: Evaluation) -> list[str]:
+def _meanings(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
+    """What is to be said of a table's wide intervals, by the names of their rows."""
+    return [(name, wide(figure)) for name, figure in figures if wide(figure)]
+
+
+def _numbers(result: NumberEvaluation) -> _Part:
+    parts = [stratum.error for stratum in result.strata]
+    made = {
+        "answers": inline(figures.answers_figure(result), "Predictions against true values"),
+        "devices": inline(
+            figures.device_errors_figure(result), "Mean error by device with intervals"
+        ),
+    }
+    return _Part(
+        main=result.error,
+        strata=[(s.what, s.value, s.error) for s in result.strata],
+        worst=result.by_photo[:WORST_PHOTOS],
+        devices=_largest_first(result.by_device),
+        scenes=_largest_first(result.by_scene),
+        figures=made,
+        more={"ceiling": max(figure.high for figure in [*parts, result.error])},
+    )
+
+
+def _lowest_first(groups: Sequence[GroupResult]) -> list[GroupResult]:
+    return sorted(groups, key=lambda group: (group.accuracy.value, group.name))
+
+
+def _largest_first(groups: Sequence[NumberGroup]) -> list[NumberGroup]:
+    return sorted(groups, key=lambda group: (-group.error.value, group.name))
+
+
+def _doubts(part: _Part) -> list[str]:
     """What rests on too few devices or scenes."""
     notes = [
         f"{interval.note.capitalize()}; do not rely on the interval over {interval.by}s."
-        for interval in result.accuracy.intervals
+        for interval in part.main.intervals
         if interval.note
     ]
-    for stratum in result.strata:
-        figure = stratum.accuracy
-        count = {"device": figure.devices, "scene": figure.scenes}.get(stratum.what, FEW_CLUSTERS)
-        if stratum.value == "never seen" and count < FEW_CLUSTERS:
+    for what, value, figure in part.strata:
+        count = {"device": figure.devices, "scene": figure.scenes}.get(what, FEW_CLUSTERS)
+        if value == "never seen" and count < FEW_CLUSTERS:
             notes.append(
-                f"Only {counted(count, stratum.what)} tested here had never been seen in training:"
+                f"Only {counted(count, what)} tested here had never been seen in training:"
                 " too few to predict the accuracy on others."
             )
     return notes
-
-
-def _lowest_first(group: GroupResult) -> tuple[float, str]:
-    return group.accuracy.value, group.name
-
-
-def _name(photo: PhotoResult, run: Evaluated) -> str:
-    return run.photo_names.get(photo.photo, photo.photo)
 
 
 def _floor(results: Sequence[Figure]) -> float:

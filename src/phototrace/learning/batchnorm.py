@@ -8,6 +8,7 @@ takes them apart, moves its running statistics once by each leg alone, and keeps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +54,25 @@ class CorrectedBatchNorm2d(LegBatchNorm2d):
     """
 
     DECAY = 0.999
+    # `num_batches_tracked`, known without asking the device; None where it is to be asked.
+    _count: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised `(n, c, h, w)`."""
         if self.training:
-            count = int(self.num_batches_tracked or 0) + 1
-            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**count)
+            before = int(self.num_batches_tracked or 0) if self._count is None else self._count
+            self._count = before + 1
+            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**self._count)
         return super().forward(x)
+
+    def reset_running_stats(self) -> None:
+        """Begin again."""
+        super().reset_running_stats()
+        self._count = None
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._count = None
 
 
 _OF_LEGS: dict[type[nn.Module], type[LegStatistics]] = {

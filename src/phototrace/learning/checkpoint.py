@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from phototrace.errors import DamagedError
 from phototrace.files import check_contents, write_bytes, write_contents, write_json
-from phototrace.learning.model import check_network
+from phototrace.learning.model_files import check_network
 from phototrace.learning.network import Network
 
 STATE, TENSORS = "state.json", "tensors.safetensors"

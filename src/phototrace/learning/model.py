@@ -6,10 +6,7 @@ run's folder is one too. Patches come from memory: no store, manifest or split i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,100 +14,33 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors.torch import load, save
 from torch import Tensor
 
-from phototrace.errors import DamagedError, UsageError
-from phototrace.files import (
-    CONTENTS,
-    check_contents,
-    hash_of,
-    is_complete,
-    locked,
-    write_bytes,
-    write_contents,
-    write_json,
-)
+from phototrace.errors import UsageError
+from phototrace.files import check_contents, is_complete, locked, write_contents
 from phototrace.learning.accelerator import (
     Accelerator,
     DeviceName,
-    Precision,
     accelerator,
     place,
     to_input,
 )
 from phototrace.learning.batches import as_tensor
-from phototrace.learning.network import (
-    BACKBONES,
-    CHANNELS,
-    Backbone,
-    ConstrainedConv2d,
-    Network,
-    build_network,
+from phototrace.learning.model_files import (
+    CONFIG,
+    WEIGHTS,
+    ModelConfig,
+    hash_now,
+    load_config,
+    load_weights,
+    write_model,
 )
+from phototrace.learning.network import CHANNELS, Backbone, Network
 from phototrace.learning.tasks import Task
 from phototrace.progress import progress
 
-MODEL_VERSION = 1
-CONFIG, WEIGHTS = "model.json", "weights.safetensors"
 BATCH = 64
 """Patches that go through a network at once, outside training."""
-
-# Weights are float32, and each kernel's sum of 25 of them is exact to a few rounding errors.
-CONSTRAINT_TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """All that a network is rebuilt from.
-
-    Attributes:
-        name: What people call it.
-        backbone: Its name; your own function is passed when the model is loaded.
-        patch_size: Side of the patches, px.
-        channels: `"green"` or `"rgb"`.
-        preset: Of the backbone.
-        share_depth: The last stage that tasks share; None where only the output is a task's own.
-        precision: Of its training and predictions; another precision gives another model.
-        tasks: Leg name -> its task.
-        trained_on: Counts of its training data and hashes of it as a whole; no photo is named.
-    """
-
-    name: str
-    backbone: str
-    patch_size: int
-    channels: str
-    preset: str
-    share_depth: str | None
-    precision: Precision
-    tasks: Mapping[str, Task]
-    trained_on: Mapping[str, Any]
-
-    def facts(self) -> dict[str, Any]:
-        """As plain values for `model.json`."""
-        tasks = {leg: task.facts() for leg, task in self.tasks.items()}
-        return {**vars(self), "tasks": tasks, "trained_on": dict(self.trained_on)}
-
-    def network(self, backbone: Backbone | None = None, *, seed: int = 0) -> Network:
-        """A network of this form, weights drawn from `seed`; `backbone` where it is your own.
-
-        Raises `UsageError` where the backbone is not known by name and not given.
-        """
-        function = backbone or BACKBONES.get(self.backbone)
-        if function is None:
-            raise UsageError(
-                f"{self.name} has the backbone {self.backbone!r}, which is none of "
-                f"{', '.join(BACKBONES)}. Pass that function as backbone=."
-            )
-        return build_network(
-            function,
-            {leg: task.outputs for leg, task in self.tasks.items()},
-            patch_size=self.patch_size,
-            channels=self.channels,
-            preset=self.preset,
-            share_depth=self.share_depth,
-            seed=seed,
-        )
 
 
 class Model:
@@ -178,7 +108,7 @@ class Model:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of what it computes: form, tasks, precision and weights."""
-        return model_hash(self.config, hashlib.sha256(_weights(self.network)).hexdigest())
+        return hash_now(self.config, self.network)
 
     @cached_property
     def machine(self) -> Accelerator:
@@ -332,74 +262,6 @@ def answers(
     ask: Ask = lambda made, x: made({leg: x})[leg]  # noqa: E731
     for scores in infer(network, pieces, machine, ask, label=label, total=total):
         yield task.answer(scores)
-
-
-def load_config(folder: Path) -> ModelConfig:
-    """What `model.json` says; `DamagedError` where it makes no sense."""
-    where = str(folder / CONFIG)
-    try:
-        facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        version = facts.pop("version")
-        tasks = facts.pop("tasks")
-        if version != MODEL_VERSION:
-            raise DamagedError(
-                f"{where} is of version {version}; this phototrace reads {MODEL_VERSION}."
-            )
-        made = {leg: Task.of_facts(task, where) for leg, task in tasks.items()}
-        config = ModelConfig(tasks=made, **facts)
-        known = config.channels in CHANNELS and config.precision in ("float32", "bfloat16")
-        sound = known and bool(made) and isinstance(config.patch_size, int)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        sound = False
-    if not sound:
-        raise DamagedError(f"{where} cannot be read. Restore the folder.")
-    return config
-
-
-def write_model(folder: Path, config: ModelConfig, network: Network) -> None:
-    """Write config and weights; the folder is complete only with its `contents.json`."""
-    check_network(network, str(folder))
-    write_json(folder / CONFIG, {"version": MODEL_VERSION, **config.facts()})
-    write_bytes(folder / WEIGHTS, _weights(network))
-
-
-def model_hash(config: ModelConfig, weights: str) -> str:
-    """What `Model.hash` is, given the SHA-256 of the weights file."""
-    facts = config.facts()
-    form = {key: facts[key] for key in facts if key not in ("name", "trained_on")}
-    return hash_of({"model": form, "weights": weights})
-
-
-def hash_in(folder: Path) -> str:
-    """The `Model.hash` of a finished folder, without loading the weights."""
-    contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
-    return model_hash(load_config(folder), contents["files"][WEIGHTS]["sha256"])
-
-
-def load_weights(network: Network, path: Path) -> None:
-    """Load safetensors into a network of the same form, and check values and constraint."""
-    try:
-        tensors = load(path.read_bytes())
-        network.load_state_dict(tensors)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedError(f"The weights {path} do not fit the network: {reason}") from None
-    check_network(network, str(path))
-
-
-def check_network(network: Network, where: str) -> None:
-    """Raise `DamagedError` where a weight is not finite or a kernel breaks the constraint."""
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DamagedError(f"{name} of {where} is not finite. Go back to an earlier state.")
-    for stage in network.modules():
-        if isinstance(stage, ConstrainedConv2d) and stage.deviation() > CONSTRAINT_TOLERANCE:
-            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train again.")
-
-
-def _weights(network: Network) -> bytes:
-    state = network.state_dict().items()
-    return save({name: t.detach().cpu().contiguous() for name, t in state})
 
 
 def _pieces(patches: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

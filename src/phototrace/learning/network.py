@@ -1,7 +1,8 @@
 """MISLnet (paper Sec. 3) as named stages, and a network cut at a share depth.
 
-A backbone is a function `(patch_size, channels, preset) -> dict of named stages` in order; the
-names are the share depths. Its last stage is called `output` and is made for a task's classes.
+A backbone is a function `(patch_size, channels, outputs, preset) -> dict of named stages` in
+order; the names are the share depths. Its last stage is called `output` and gives one number a
+class, or one in all.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ Stages = dict[str, nn.Module]
 
 
 class Backbone(Protocol):
-    """Makes the named stages of a network for patches of a size and a number of classes."""
+    """Makes the named stages of a network for patches of a size and a task's number of outputs."""
 
-    def __call__(self, patch_size: int, channels: int, classes: int, preset: str) -> Stages:
-        """Stages in order, the last one giving `(n, classes)` scores before softmax."""
+    def __call__(self, patch_size: int, channels: int, outputs: int, preset: str, /) -> Stages:
+        """Stages in order, the last one giving `(n, outputs)` scores (before softmax)."""
         ...
 
 
@@ -83,7 +84,7 @@ PRESETS = ("modern", "caffe")
 """Initialisation and batch-norm averages: PyTorch's customs for tanh, or the original's."""
 
 
-def mislnet(patch_size: int, channels: int, classes: int, preset: str = "modern") -> Stages:
+def mislnet(patch_size: int, channels: int, outputs: int, preset: str = "modern") -> Stages:
     """The paper's network: eight stages from `constr` to `output`.
 
     Input is `(n, channels, patch_size, patch_size)` with raw values 0..255. Pooling rounds up, as
@@ -100,7 +101,7 @@ def mislnet(patch_size: int, channels: int, classes: int, preset: str = "modern"
     side = mislnet_side(patch_size)
     stages["fc1"] = nn.Sequential(nn.Flatten(), nn.Linear(128 * side * side, 200), nn.Tanh())
     stages["fc2"] = nn.Sequential(nn.Linear(200, 200), nn.Tanh())
-    stages["output"] = nn.Linear(200, classes)
+    stages["output"] = nn.Linear(200, outputs)
     for name, stage in stages.items():
         _initialise(name, stage, preset)
     return stages
@@ -278,7 +279,7 @@ def build_network(
     share_depth: str | None = None,
     seed: int = 0,
 ) -> Network:
-    """A network with one trunk and a head for each leg (name -> number of classes).
+    """A network with one trunk and a head for each leg (name -> number of outputs).
 
     `share_depth` names the last shared stage; None shares all but the output. Weights are drawn
     from `seed` alone, whatever torch's global random state.
@@ -286,8 +287,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = {
-            leg: backbone(patch_size, CHANNELS[channels], classes, preset)
-            for leg, classes in legs.items()
+            leg: backbone(patch_size, CHANNELS[channels], outputs, preset)
+            for leg, outputs in legs.items()
         }
     names = list(next(iter(made.values())))
     depth = names[-2] if share_depth is None else share_depth

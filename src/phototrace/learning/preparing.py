@@ -15,7 +15,7 @@ from phototrace.files import hash_of
 from phototrace.learning.accelerator import Precision
 from phototrace.learning.batches import Leg, strata_shares
 from phototrace.learning.leaks import TRAINED
-from phototrace.learning.model import ModelConfig
+from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
@@ -255,8 +255,6 @@ def split_facts(experiment: Experiment) -> dict[str, Any]:
     trained = [r for r in photos if split.part.get(r.id) in TRAINED]
     return {
         "version": 1,
-        "by": split.by,
-        "seed": split.seed,
         "hash": split.hash,
         "part": {r.sha256: split.part[r.id] for r in photos if r.id in split.part},
         "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},

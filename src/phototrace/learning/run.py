@@ -16,10 +16,10 @@ import torch
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import check_contents, is_complete, write_contents, write_json, write_text
 from phototrace.learning.accelerator import DeviceName
-from phototrace.learning.model import (
+from phototrace.learning.model import Model
+from phototrace.learning.model_files import (
     CONFIG,
     WEIGHTS,
-    Model,
     ModelConfig,
     hash_in,
     load_config,

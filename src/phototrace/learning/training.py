@@ -30,7 +30,8 @@ from phototrace.learning.accelerator import (
 from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from phototrace.learning.leaks import check_leaks
-from phototrace.learning.model import BATCH, ModelConfig, answers
+from phototrace.learning.model import BATCH, answers
+from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import Backbone, Network
 from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.preparing import (

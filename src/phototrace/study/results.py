@@ -42,7 +42,7 @@ class Score:
         steps: Optimiser steps; 0 for trees.
         seconds: Of training, mean over seeds.
         run_hashes: Of the network, or of the network whose features the trees use, by seed.
-        predictions_hashes: Of the stored predictions, by seed.
+        predictions_hashes: Of the predictions in full, by seed; see `is_listed`.
     """
 
     key: Key
@@ -87,7 +87,7 @@ class Answers:
                 record["target"], record["way"], record["features"], record["depth"] or ""
             )  # fmt: skip
             one = Predictions.load(folder / record["file"])
-            if one.hash != record["predictions_hash"]:
+            if not is_listed(one, record):
                 raise DamagedError(
                     f"{folder / record['file']} is not what {LEDGER} lists. Run the study again."
                 )
@@ -157,12 +157,23 @@ class Answers:
             steps=int(records[0]["steps"]),
             seconds=float(np.mean([record["seconds"] for record in records])),
             run_hashes=tuple(p.run_hash for p in self.predictions[key]),
-            predictions_hashes=tuple(p.hash for p in self.predictions[key]),
+            predictions_hashes=tuple(p.full_hash for p in self.predictions[key]),
         )
 
     def scores(self) -> dict[Key, Score]:
         """Every cell of the study."""
         return {key: self.score(key) for key in sorted(self.predictions)}
+
+
+def is_listed(predictions: Predictions, record: Mapping[str, Any]) -> bool:
+    """Whether these are the predictions that a study's record lists, in full or compact.
+
+    `predictions_hash` is always that of the full table; where the file was made compact since,
+    `compact_hash` is that of what the file holds.
+    """
+    held = record.get("compact_hash", record["predictions_hash"])
+    listed = (held, record["predictions_hash"])
+    return (predictions.hash, predictions.full_hash) == listed
 
 
 def _ledger(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

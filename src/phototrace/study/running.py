@@ -46,7 +46,7 @@ from phototrace.study.plan import (
     plan_study,
 )
 from phototrace.study.recipe import StudyRecipe
-from phototrace.study.results import LEDGER, VERSION
+from phototrace.study.results import LEDGER, VERSION, is_listed
 
 PREDICTIONS, PHOTOS, LEAKS = "predictions", "photos.parquet", "leaks.json"
 STORES = Path("runs/stores")
@@ -314,7 +314,7 @@ def _given(path: Path) -> dict[str, Any] | None:
     """A record whose predictions are whole; None where they are to be made (again)."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        whole = Predictions.load(path.with_suffix(".parquet")).hash == found["predictions_hash"]
+        whole = is_listed(Predictions.load(path.with_suffix(".parquet")), found)
     except (OSError, ValueError, KeyError, TypeError, DamagedError):
         return None
     return found if whole else None
