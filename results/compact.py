@@ -1,4 +1,4 @@
-"""Stored predictions made smaller: of each patch only the class that was named is kept.
+"""Stored predictions made smaller: only the predicted class of each patch is kept.
 
     python results/compact.py FILE.parquet ...     # files of predictions
     python results/compact.py FOLDER ...           # finished studies: all that study.json lists

@@ -159,10 +159,10 @@ def test_numbers_are_compared_by_their_absolute_errors(made_up_numbers: MakeUpNu
     turned = compare_numbers(b, a)
     assert turned.difference.low == pytest.approx(-found.difference.high)
     for one in (found, turned):
-        assert "a is nearer to the truth than b" in verdict(one)
+        assert "a has a smaller mean error than b" in verdict(one)
     difference = found.difference
     assert (
-        f"the mean error of b minus that of a is +{difference.value:.2f} strength steps (95 %"
+        f"the error of b minus that of a is +{difference.value:.2f} strength steps (95 %"
         f" interval +{difference.low:.2f} to +{difference.high:.2f} over" in verdict(found)
     )
     assert "do not differ beyond chance" in verdict(compare_numbers(a, replace(a, run="again")))

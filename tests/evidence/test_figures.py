@@ -144,7 +144,9 @@ def test_answers_are_drawn_where_the_range_was_tested(made_up_numbers: MakeUpNum
     table = made_up_numbers()
     result = evaluate_numbers(table, resamples=100)
     drawn = texts(answers_figure(result))
-    assert {"true value, strength steps", "answer, strength steps", "median answer"} <= set(drawn)
+    assert {"true value, strength steps", "prediction, strength steps", "median prediction"} <= set(
+        drawn
+    )
     lone = evaluate_numbers(table.select(table.label == 50), resamples=100)
     for other in (lone, result):
         svg = answers_figure(other)
@@ -195,6 +197,8 @@ def test_units_and_devices_of_numbers_are_drawn_as_plain_text(
     for svg in (answers_figure(result), device_errors_figure(result), differences_figure(pair)):
         assert b"<script" not in svg
     assert {HOSTILE, f"mean error, {HOSTILE}"} <= set(texts(device_errors_figure(result)))
-    assert {f"true value, {HOSTILE}", f"answer, {HOSTILE}"} <= set(texts(answers_figure(result)))
+    assert {f"true value, {HOSTILE}", f"prediction, {HOSTILE}"} <= set(
+        texts(answers_figure(result))
+    )
     assert any(text.count("$x^2$") == 2 for text in texts(differences_figure(pair)))
     assert answers_figure(result) == answers_figure(result)

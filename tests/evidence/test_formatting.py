@@ -116,7 +116,7 @@ def test_the_headline_of_numbers(
     result = evaluate_numbers(replace(table, unit="steps\u202e"), resamples=100)
     error = result.error
     assert headline(result) == (
-        f"Answers were off by {error.value:.2f} steps\ufffd on average, in a range of 50 to 95"
+        f"The mean error is {error.value:.2f} steps\ufffd, in a range of 50 to 95"
         f" (95 % interval {error.low:.2f} to {error.high:.2f} over {error.interval.clusters}"
         f" {error.interval.by}s; 24 test photos from 12 devices and 11 scenes)."
     )
@@ -136,9 +136,7 @@ def test_the_headline_has_the_balanced_accuracy_where_classes_count_unequally(
     made_up: Callable[..., Predictions],
 ) -> None:
     table = made_up()
-    assert "Balanced" not in headline(evaluate(table, resamples=100))
+    assert "balanced" not in headline(evaluate(table, resamples=100))
     fewer = evaluate(table.select((table.label > 0) | (table.row % 3 == 0)), resamples=100)
-    text = (
-        f"Balanced accuracy (each class counts alike): {percent(fewer.balanced_accuracy.value)} %"
-    )
+    text = f"The balanced accuracy is {percent(fewer.balanced_accuracy.value)} % ("
     assert text in headline(fewer)

@@ -1,4 +1,4 @@
-"""A task of a third kind, from a recipe to a page: the answer is a number, not a class."""
+"""A task of a third kind, from a recipe to a page: the prediction is a number, not a class."""
 
 import json
 from dataclasses import dataclass

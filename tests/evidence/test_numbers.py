@@ -209,7 +209,7 @@ def test_notes_say_what_the_test_cannot_show(made_up_numbers: MakeUpNumbers) -> 
     notes = evaluate_numbers(table, resamples=100).notes
     assert "Training had photos of every device tested here" in notes[0]
     assert notes[1] == (
-        "Not clearly better than always answering 72.5, the middle of the range, whose mean error"
+        "Not clearly better than always predicting 72.5, the middle of the range, whose mean error"
         " is 13.5 strength steps."
     )
     assert "The scene of 1 photo is unknown" in notes[-1]

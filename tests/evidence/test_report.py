@@ -158,18 +158,18 @@ def test_the_first_thing_said_of_numbers_is_the_answer(made_up_numbers: MakeUpNu
     order = [
         "Six manipulations",
         f"{result.error.value:.2f}",
-        "strength steps off on average, in a range of 50 to 95",
+        "strength steps is the mean error, in a range of 50 to 95",
         f"95 % interval {result.error.low:.2f} to {result.error.high:.2f} over",
         "24 test photos from 12 devices and 11 scenes",
-        "off in decisions on whole photos",
-        "Always answering 72.50, the middle, would be off by 13.50.",
+        "mean error at photo level",
+        "Always predicting 72.50, the middle, would have a mean error of 13.50.",
         "How training and test were separated No photo was both trained",
         "Before you rely on this Only JPEG files were tested.",
         "4 of 10 equal parts of the range had no test patch.",
         "Only 4 devices tested here had never been seen in training",
-        "off by 0.90 or less (2.0 % of the range)",
-        "Under which conditions",
-        "What was answered",
+        "error of 0.90 or less (2.0 % of the range)",
+        "Error by condition",
+        "Predictions and true values",
         "not tested",
         "Photo by photo",
         "Device by device",
@@ -191,7 +191,7 @@ def test_one_page_holds_sections_of_both_kinds(
     pair = compare_numbers(a, b, resamples=100)
     page = Page(render_report([section(a), section(made_up()), section(b)], [pair]))
     text = " ".join("".join(page.texts).split())
-    assert text.count("first is nearer to the truth than second") == 2
+    assert text.count("first has a smaller mean error than second") == 2
     assert "of patches were classified correctly" in text
     assert f"on the same {pair.matched} patches" in text
     assert f"{pair.a_nearer:,} patches" in text
@@ -214,7 +214,7 @@ def test_numbers_without_much_behind_them_are_reported(made_up_numbers: MakeUpNu
     )
     text = " ".join(" ".join(Page(render_report([section(table)])).texts).split())
     assert "Only 1 photo: too few" in text
-    assert "decisions on whole photos" not in text
+    assert "mean error at photo level" not in text
     assert "Scene by scene" not in text
     one = render_report([section(table.select(table.label == 50))])
     assert "of 1:" in one

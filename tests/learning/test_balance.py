@@ -50,7 +50,7 @@ def test_what_is_cut_is_said(uneven: Manifest) -> None:
     whole = prepared(uneven, "draw").plans["camera"].count("train")
     left_out = whole[0] - whole[1]
     notes = [note for note in made.notes if "cut" in note]
-    assert f"every class is cut to {whole[1]} train patches, as many as Make B has" in notes[0]
+    assert f"every class is cut to {whole[1]} train patches, the number of Make B" in notes[0]
     assert f"{left_out} patches of 1 classes are left out" in notes[0]
     assert not [note for note in prepared(uneven, "draw").notes if "left out" in note]
 

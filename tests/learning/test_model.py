@@ -81,7 +81,7 @@ def test_the_task_is_named_where_there_are_several(patches: Patches) -> None:
             ask(patches)
         with pytest.raises(UsageError, match=r"no task 'camera' in both: .* which, how\."):
             ask(patches, "camera")
-    with pytest.raises(UsageError, match="answer of 'how' is a number, not a class"):
+    with pytest.raises(UsageError, match="task 'how' has a number, no classes"):
         model.predict_proba(patches, "how")
     alone = made(replace(BOTH, tasks={"which": CAMERAS}))
     expected = alone.predict_proba(patches, "which")

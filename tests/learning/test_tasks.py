@@ -79,7 +79,7 @@ def test_a_row_of_metrics_in_words() -> None:
     row: dict[str, Any] = {"leg": "x", "validation_accuracy": 0.5, "validation_error": 1.25}
     assert THREE.of_row(row) == "x accuracy 50.0%"
     assert QUALITY.of_row(row) == "x error 1.2 quality steps"
-    assert THREE.of_row({"leg": "x"}) == "x accuracy not looked at"
+    assert THREE.of_row({"leg": "x"}) == "x accuracy not measured"
 
 
 def test_the_tasks_that_recipes_can_name() -> None:

@@ -143,7 +143,7 @@ def _device_rows(
 
 
 def answers_figure(evaluation: NumberEvaluation, format: Format = "svg") -> bytes:
-    """Answers against true values: in each part of the range the median and the middle 80 %."""
+    """Predictions against true values: in each part of the range the median and the middle 80 %."""
     canvas, (axes,) = new_canvas(WIDTH, 4.2)
     low, high = evaluation.range
     axes.plot(
@@ -161,12 +161,12 @@ def answers_figure(evaluation: NumberEvaluation, format: Format = "svg") -> byte
         color=BLUE,
         linewidth=7,
         alpha=0.3,
-        label="middle 80 % of answers",
+        label="middle 80 % of predictions",
     )
-    axes.plot(places, medians, "o", color=BLUE, markersize=5, label="median answer")
+    axes.plot(places, medians, "o", color=BLUE, markersize=5, label="median prediction")
     unit = shown(evaluation.unit, 40)
     axes.set_xlabel(f"true value, {unit}", parse_math=False)
-    axes.set_ylabel(f"answer, {unit}", parse_math=False)
+    axes.set_ylabel(f"prediction, {unit}", parse_math=False)
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     add_legend(canvas)
@@ -197,7 +197,7 @@ def training_figure(metrics: Sequence[Mapping[str, object]], format: Format = "s
         right, metrics, f"validation_{key}", BLUE, "validation part", times=times, marker="o"
     )
     if not drawn:
-        raise UsageError("The metrics of the training hold no loss, accuracy or error to draw.")
+        raise UsageError("The training's metrics hold no loss, accuracy or error to draw.")
     for axes in (left, right):
         axes.locator_params(axis="x", integer=True)
     left.set(xlabel="epoch", ylabel="loss")

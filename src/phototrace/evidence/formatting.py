@@ -144,15 +144,15 @@ def _balanced(evaluation: Evaluation) -> str:
     if len(counts) == 1:
         return ""
     figure = evaluation.balanced_accuracy
-    said = f"Balanced accuracy (each class counts alike): {percent(figure.value)} %"
+    said = f"The balanced accuracy is {percent(figure.value)} %"
     return f"{said} ({span(figure)})."
 
 
 def _number_headline(evaluation: NumberEvaluation) -> str:
     figure = evaluation.error
     return (
-        f"Answers were off by {number(figure.value, evaluation.range)} {shown(evaluation.unit)} on"
-        f" average, in a range of {ends(evaluation.range)}"
+        f"The mean error is {number(figure.value, evaluation.range)} {shown(evaluation.unit)},"
+        f" in a range of {ends(evaluation.range)}"
         f" ({number_span(figure, evaluation.range)}; {test_set(figure)})."
     )
 
@@ -202,7 +202,7 @@ def verdict(comparison: Comparison | NumberComparison) -> str:
     better, other = (a, b) if comparison.difference.value > 0 else (b, a)
     if numbers:
         return (
-            f"{better} is nearer to the truth than {other}: the mean error of {b} minus that of {a}"
+            f"{better} has a smaller mean error than {other}: the error of {b} minus that of {a}"
             f" is {value} {unit} ({bounds})."
         )
     return f"{better} is more accurate than {other}: {a} minus {b} is {value} {unit} ({bounds})."

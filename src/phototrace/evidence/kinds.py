@@ -1,4 +1,4 @@
-"""One place that tells tasks with classes from tasks whose answer is a number in a range.
+"""The one place that distinguishes tasks with classes from tasks with a number in a range.
 
 What follows from it (figures, sections of a page, sentences) goes by the type of the evaluation.
 """
@@ -35,7 +35,7 @@ def evaluate_any(
 def compare_any(
     a: AnyPredictions, b: AnyPredictions, *, seed: int = 0, resamples: int = 2000
 ) -> AnyComparison | None:
-    """The comparison of two tables; None where they do not answer the same question.
+    """The comparison of two tables; None where they are not of the same task.
 
     Raises:
         UsageError: if they do, but share no patch, or one of them holds a patch twice.

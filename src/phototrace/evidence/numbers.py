@@ -1,4 +1,4 @@
-"""How far a run's answers are from the truth, where the answer is a number in a range.
+"""How far a run's predictions are from the truth, for tasks with a number in a range.
 
 The figure to quote is the mean absolute error, in the task's own unit. Like the shares of
 `evaluation` it comes with 95 % intervals that draw whole photos, devices and scenes again.
@@ -33,7 +33,7 @@ TOLERANCES = (0.02, 0.05, 0.10)
 
 @dataclass(frozen=True)
 class Within:
-    """How many answers are no further from the truth than some tolerance."""
+    """How many predictions are no further from the truth than some tolerance."""
 
     tolerance: float
     """In the unit."""
@@ -52,11 +52,11 @@ class NumberBin:
     error: Figure | None
     """Mean absolute error, in the unit."""
     bias: float | None
-    """Mean of answer less true value."""
+    """Mean of prediction minus true value."""
     spread: float | None
-    """Standard deviation of answer less true value."""
+    """Standard deviation of prediction minus true value."""
     answers: tuple[float, float, float] | None
-    """10th percentile, median and 90th percentile of the answers."""
+    """10th percentile, median and 90th percentile of the predictions."""
     true_median: float | None
     """Median of the true values."""
 
@@ -112,16 +112,16 @@ class NumberEvaluation:
     error: Figure
     """Mean absolute error."""
     bias: Figure
-    """Mean of answer less true value: above 0 where answers are too high."""
+    """Mean of prediction minus true value: above 0 where predictions are too high."""
     median_error: float
     """Median absolute error."""
     within: tuple[Within, ...]
     middle: float
-    """The middle of the range, and below the mean absolute error of always answering it."""
+    """The middle of the range, and below the mean absolute error of always predicting it."""
     middle_error: float
     photo_error: Figure | None
-    """Mean absolute error of decisions on photos: all patches of one photo with the same true value
-    and editing get the median of their answers. None where these are fewer than two on average."""
+    """Mean absolute error at photo level: all patches of one photo with the same true value and
+    editing get the median of their predictions. None where these are fewer than two on average."""
     decisions: int
     by_bin: tuple[NumberBin, ...]
     """Ten equal parts of the range."""
@@ -188,13 +188,13 @@ class Errors:
     """Errors of patches, or of decisions on photos, and the means of any of them."""
 
     trials: Trials
-    """Values are answer less true value as a share of `scale`, in [-1, 1]."""
+    """Values are prediction minus true value as a share of `scale`, in [-1, 1]."""
     scale: float
     """The range, or the largest error where that is larger: intervals need errors within bounds."""
 
     @property
     def signed(self) -> NDArray[np.float64]:
-        """(n,) answer less true value, in the unit."""
+        """(n,) prediction minus true value, in the unit."""
         return self.trials.value * self.scale
 
     def figure(self, chosen: NDArray[np.bool_] | None = None) -> Figure:
@@ -345,7 +345,7 @@ def _notes(predictions: NumberPredictions, result: NumberEvaluation) -> Iterator
     yield from unseen_notes(predictions)
     if result.error.high >= result.middle_error:
         yield (
-            f"Not clearly better than always answering {result.middle:g}, the middle of the range,"
+            f"Not clearly better than always predicting {result.middle:g}, the middle of the range,"
             f" whose mean error is {result.middle_error:.3g} {result.unit}."
         )
     empty = sum(one.error is None for one in result.by_bin)
@@ -353,5 +353,6 @@ def _notes(predictions: NumberPredictions, result: NumberEvaluation) -> Iterator
         yield f"{empty} of {BINS} equal parts of the range had no test patch."
     outside = (predictions.value < result.range[0]) | (predictions.value > result.range[1])
     if outside.any():
-        yield f"{counted(int(outside.sum()), 'answer')} lay outside the range; they count as given."
+        count = counted(int(outside.sum()), "prediction")
+        yield f"{count} lay outside the range; they count as given."
     yield from scene_notes(predictions)

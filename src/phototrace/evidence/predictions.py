@@ -28,7 +28,7 @@ FULL, COMPACT, IN_A_RANGE = "predictions", "compact predictions", "number predic
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions(PatchTable):
-    """Answers that are one of `k` classes: their probabilities, or only the one named.
+    """Predictions of one of `k` classes: their probabilities, or only the predicted class.
 
     Raises:
         UsageError: if shapes differ, a label is not in 0..k-1, a probability is not in [0, 1],
@@ -98,14 +98,14 @@ class Predictions(PatchTable):
         """
         if self.probabilities is None:
             raise UsageError(
-                f"The predictions of {self.run} are compact: only the class named for each patch"
+                f"The predictions of {self.run} are compact: only the predicted class of each patch"
                 " was kept. Log loss, calibration and decisions on photos need the probabilities"
                 f" of the full table, whose hash is {self.made_from}. Evaluate the run again."
             )
         return self.probabilities
 
     def compact(self) -> Predictions:
-        """The same with only the class named for each patch; a compact table is given back."""
+        """The same with only the predicted class of each patch; a compact table is given back."""
         if self.named is not None:
             return self
         if len(self.classes) > np.iinfo(np.uint16).max:

@@ -226,7 +226,7 @@ def _meanings(figures: Iterable[tuple[str, Figure]]) -> list[tuple[str, str]]:
 def _numbers(result: NumberEvaluation) -> _Part:
     parts = [stratum.error for stratum in result.strata]
     made = {
-        "answers": inline(figures.answers_figure(result), "Answers against true values"),
+        "answers": inline(figures.answers_figure(result), "Predictions against true values"),
         "devices": inline(
             figures.device_errors_figure(result), "Mean error by device with intervals"
         ),

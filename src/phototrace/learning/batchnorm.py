@@ -66,7 +66,7 @@ class CorrectedBatchNorm2d(LegBatchNorm2d):
         return super().forward(x)
 
     def reset_running_stats(self) -> None:
-        """Reset statistics and count."""
+        """Begin again."""
         super().reset_running_stats()
         self._count = None
 

@@ -44,8 +44,8 @@ class ModelConfig:
         channels: `"green"` or `"rgb"`.
         preset: Of the backbone.
         share_depth: The last stage that tasks share; None where only the output is a task's own.
-        precision: That it was trained for and predicts in: other numbers are another model's.
-        tasks: Leg name -> what it answers.
+        precision: Of its training and predictions; another precision gives another model.
+        tasks: Leg name -> its task.
         trained_on: Counts of its training data and hashes of it as a whole; no photo is named.
     """
 
@@ -154,9 +154,7 @@ def check_network(network: Network, where: str) -> None:
             raise DamagedError(f"{name} of {where} is not finite. Go back to an earlier state.")
     for stage in network.modules():
         if isinstance(stage, ConstrainedConv2d) and stage.deviation() > CONSTRAINT_TOLERANCE:
-            raise DamagedError(
-                f"A kernel of {where} breaks the constraint of Eq. 4. Train it again."
-            )
+            raise DamagedError(f"A kernel of {where} breaks the constraint of Eq. 4. Train again.")
 
 
 def weights_of(network: Network) -> bytes:
