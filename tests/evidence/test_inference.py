@@ -57,7 +57,7 @@ def run(coloured: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def in_test_part(run: Run, manifest: Manifest) -> list[PhotoRecord]:
-    return [r for r in manifest.photos if run.split["part"][r.sha256] == "test"]
+    return [r for r in manifest.photos if run.split["part"].get(r.sha256) == "test"]
 
 
 def test_what_a_leg_leaves_out_is_not_tested(run: Run, coloured: Manifest, tmp_path: Path) -> None:
@@ -118,3 +118,17 @@ def test_a_page_names_the_seed_of_the_training(
     assess([run], coloured, tmp_path)
     (page,) = tmp_path.glob("*.html")
     assert "renamed, seed 0 (training seed 5)" in page.read_text(encoding="utf-8")
+
+
+def test_photos_that_the_split_keeps_out_are_not_tested(coloured: Manifest, tmp_path: Path) -> None:
+    """Of which nobody knows the device: it may be one that trained."""
+    unknown = [r for r in coloured.photos if r.model == "A"][3:6]
+    photos = tuple(replace(r, device="") if r in unknown else r for r in coloured.photos)
+    manifest = replace(coloured, photos=photos)
+    choice = recipe().model_dump()
+    by_device = Recipe.parse({**choice, "split": {"by": "device", "validation": 0.1, "test": 0.4}})
+    run = train_recipe(by_device, manifest, tmp_path, backbone=tiny)
+    assert set(run.split["excluded"]) == {r.sha256 for r in unknown}
+    tested = predict_photos(run, manifest, tmp_path, backbone=tiny)
+    assert set(tested.predictions.photo) == {r.id for r in in_test_part(run, manifest)}
+    assert tested.left_out["excluded by the split"] == len(unknown) == 3

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.learning.accelerator import Precision
+from phototrace.learning.model import Model
 from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
@@ -20,6 +21,12 @@ from phototrace.learning.tasks import TASKS
 
 MakeRun = Callable[..., Run]
 CAMERAS = replace(TASKS["camera"], classes=("A", "B"))
+QUALITY = TASKS["jpeg-quality"]
+BOTH = ModelConfig(
+    name="both", backbone="tiny", patch_size=64, channels="green", preset="modern",
+    share_depth="conv1", precision="float32", tasks={"which": CAMERAS, "how": QUALITY},
+    trained_on={"patches": {"which": 7}},
+)  # fmt: skip
 
 
 def tiny(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
@@ -32,6 +39,11 @@ def tiny(patch_size: int, channels: int, classes: int, preset: str) -> Stages:
         "fc2": nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.Tanh()),
         "output": nn.Linear(12, classes),
     }
+
+
+def made(config: ModelConfig = BOTH, seed: int = 0) -> Model:
+    """A model of the `tiny` backbone, of two legs unless told."""
+    return Model(config, config.network(tiny, seed=seed))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import phototrace as pt
 from phototrace.errors import DamagedError, UsageError
 from phototrace.learning.features import FeatureExtractor, Features
 from phototrace.learning.model import Model
-from phototrace.learning.network import Network, build_network, mislnet
+from phototrace.learning.network import BACKBONES, Network, build_network, mislnet
 from phototrace.learning.run import Run
 from phototrace.patches.building import build_store
 from phototrace.patches.manipulations import MANIPULATIONS, NamedEdits
@@ -148,6 +148,20 @@ def test_setting_another_run_changes_the_features(make_run: MakeRun, patches: Pa
     assert second.origin.model == other.hash
 
 
+def test_another_folder_set_later_is_loaded(
+    make_run: MakeRun, patches: Patches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, "tiny", tiny)
+    runs = [make_run("a"), make_run("b", seed=1)]
+    extractor = FeatureExtractor(runs[0].folder)
+    assert extractor.origin.model == runs[0].hash
+    assert extractor.loaded() is extractor.loaded()
+    first = extractor.transform(patches)
+    extractor.set_params(model=runs[1].folder)
+    assert extractor.origin.model == runs[1].hash
+    assert not np.allclose(extractor.transform(patches), first)
+
+
 def test_it_works_in_a_pipeline(make_run: MakeRun, patches: Patches) -> None:
     labels = np.arange(120) % 2
     pipeline = make_pipeline(_extractor(make_run()), LogisticRegression(C=100, max_iter=1000))
@@ -241,6 +255,23 @@ def test_features_kept_in_a_chosen_folder_are_not_taken_for_others(
         _extractor(make_run("b", seed=1)).transform_store(store, tmp_path / "kept")
 
 
+def test_nor_for_those_of_another_store(
+    make_run: MakeRun, store: PatchStore, photos: Manifest, tmp_path: Path
+) -> None:
+    """As many patches, edited otherwise."""
+    extractor, kept = _extractor(make_run()), tmp_path / "kept"
+    extractor.transform_store(store, kept)
+    settings = PatchSettings(
+        ("unaltered", "white noise"), "manipulation", 64, edits=NamedEdits(MANIPULATIONS)
+    )
+    plan = plan_patches(photos, make_split(photos, "photo", 1), settings)
+    other = build_store(plan, tmp_path / "stores/other")
+    assert len(other) == len(store)
+    with pytest.raises(UsageError, match="another model, stage or store"):
+        extractor.transform_store(other, kept)
+    assert not np.array_equal(extractor.transform_store(other), extractor.transform_store(store))
+
+
 def test_changed_features_are_found(make_run: MakeRun, store: PatchStore, tmp_path: Path) -> None:
     extractor = _extractor(make_run())
     extractor.transform_store(store, tmp_path / "kept")
@@ -271,6 +302,16 @@ def test_a_store_of_another_form_is_refused(
     extractor = _extractor(make_run(channels="rgb"))
     with pytest.raises(UsageError, match="green patches of 64 px, but run takes rgb"):
         extractor.transform_store(store)
+
+
+def test_a_store_of_another_size_is_refused(
+    make_run: MakeRun, photos: Manifest, tmp_path: Path
+) -> None:
+    settings = PatchSettings(("Make A", "Make B"), "camera", 96, blocks="random")
+    plan = plan_patches(photos, make_split(photos, "photo", 1), settings)
+    larger = build_store(plan, tmp_path / "larger")
+    with pytest.raises(UsageError, match=r"green patches of 96 px, but .* of 64 px"):
+        _extractor(make_run()).transform_store(larger)
 
 
 def test_a_disk_too_small_is_noticed_before_any_work(

@@ -68,6 +68,15 @@ def test_projection_divides_by_the_sum() -> None:
     assert torch.allclose(layer.weight[0, 0], expected)
 
 
+@pytest.mark.parametrize(("row", "column"), [(2, 2), (0, 4)])
+def test_one_kernel_off_the_constraint_counts(row: int, column: int) -> None:
+    layer = ConstrainedConv2d(2, 3, 5)
+    assert layer.deviation() < 1e-6
+    with torch.no_grad():
+        layer.weight[1, 1, row, column] -= 0.25
+    assert layer.deviation() == pytest.approx(0.25, abs=1e-6)
+
+
 @pytest.mark.parametrize("total", [0.0, 1e-9, -1e-9, 9e-3])
 def test_projection_of_a_vanishing_sum_stays_small(total: float) -> None:
     layer = ConstrainedConv2d(1, 1, 5)
@@ -113,10 +122,25 @@ def test_presets_set_biases_and_weights() -> None:
         stages = mislnet(64, 1, 6, preset)
         convolution = stages["conv2"][0]  # type: ignore[index]
         bound = (3 / (96 * 25)) ** 0.5
-        assert bound * 0.95 < float(convolution.weight.abs().max()) <= bound
+        largest = float(convolution.weight.detach().abs().max())
+        assert bound * 0.95 < largest <= bound * (1 + 1e-6)  # the bound itself is rounded
         biases = [float(stages[s][i].bias[0]) for s, i in (("conv1", 0), ("fc1", 1), ("fc2", 0))]  # type: ignore[index]
         assert biases == pytest.approx([0.1, 1, 1] if preset == "caffe" else [0, 0, 0])
         assert isinstance(stages["conv1"][1], CorrectedBatchNorm2d) == (preset == "caffe")  # type: ignore[index]
+
+
+def test_every_bias_begins_as_its_preset_says() -> None:
+    for preset in PRESETS:
+        biases = {}
+        for name, stage in mislnet(64, 1, 6, preset).items():
+            for layer in stage.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                    biases[name] = layer.bias.tolist()
+        expected = {"fc1": 1.0, "fc2": 1.0, "output": 0.0} if preset == "caffe" else {}
+        other = 0.1 if preset == "caffe" else 0.0
+        for name in STAGES[1:]:
+            alike = [expected.get(name, other)] * len(biases[name])
+            assert biases[name] == pytest.approx(alike), name
 
 
 def _layers(network: Network) -> Iterator[str]:
@@ -185,3 +209,44 @@ def test_heads_alone_take_what_the_trunk_gives() -> None:
     above = network.above_trunk().eval()
     assert torch.equal(above({"b": network.shared(patches)})["b"], network({"b": patches})["b"])
     assert {id(p) for p in above.parameters()} == {id(p) for p in network.heads.parameters()}
+
+
+def test_a_trunk_is_in_eval_mode_as_soon_as_it_is_frozen() -> None:
+    network = build_network(mislnet, {"a": 2}, patch_size=64, share_depth="conv1").freeze_trunk_()
+    before = {k: v.clone() for k, v in network.trunk.state_dict().items()}
+    network({"a": torch.rand(4, 1, 64, 64) * 255})
+    assert all(torch.equal(v, before[k]) for k, v in network.trunk.state_dict().items())
+    assert network.heads.training
+
+
+def test_legs_share_the_trunk_and_nothing_above_it() -> None:
+    network = build_network(mislnet, {"a": 2, "b": 2}, patch_size=64, share_depth="conv4")
+    heads = [{id(p) for p in head.parameters()} for head in network.heads.values()]
+    assert len(heads[0]) == len(heads[1]) > 0
+    assert not heads[0] & heads[1]
+    ours, theirs = (head["fc1"][1].weight for head in network.heads.values())  # type: ignore[index]
+    assert not torch.equal(ours, theirs)  # drawn one after the other, from one seed
+
+
+def test_batch_norms_without_running_averages_tell_legs_apart_at_test_too() -> None:
+    norm = nn.BatchNorm2d(2, track_running_stats=False)
+    network = Network({"low": norm}, {"a": {}, "b": {}}).eval()
+    patches = {leg: torch.randn(4, 2, 5, 5) + k for k, leg in enumerate("ab")}
+    for leg, found in network(patches).items():
+        assert torch.allclose(found, network({leg: patches[leg]})[leg], atol=1e-6)
+
+
+def test_a_leg_without_a_weight_counts_once() -> None:
+    def gradient(weights: dict[str, float] | None) -> torch.Tensor:
+        network = build_network(mislnet, {"a": 2, "b": 2}, patch_size=64, share_depth="constr")
+        generator = torch.Generator().manual_seed(0)
+        patches = {leg: torch.rand(3, 1, 64, 64, generator=generator) * 255 for leg in "ab"}
+        sum(s[:, 0].sum() for s in network(patches, weights).values()).backward()
+        found = next(network.trunk.parameters()).grad
+        assert found is not None
+        return found
+
+    once = gradient({"a": 1.0, "b": 1.0})
+    assert torch.equal(gradient(None), once)
+    assert torch.equal(gradient({"a": 1.0}), once)
+    assert not torch.allclose(gradient({"a": 1.0, "b": 0.5}), once)

@@ -21,7 +21,7 @@ from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.training import train_recipe
-from phototrace.learning.transfer import load_trunk
+from phototrace.learning.transfer import check_trunk, load_trunk, with_trained
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest, PhotoRecord
 
@@ -331,3 +331,30 @@ def test_a_trunk_ends_where_its_legs_part(photos: Manifest, out: Path, tmp_path:
     assert isinstance(run.model(backbone=mixed).network, Network)
     with pytest.raises(UsageError, match="share their stages up to 'conv' only"):
         train_recipe(transfer("u", "dense"), photos, tmp_path, backbone=mixed, trunk=hybrid)
+
+
+def test_two_legs_take_no_trunk(source: Run) -> None:
+    legs = {name: {"task": name, "batch_size": 16} for name in ("manipulation", "camera")}
+    both = recipe("both", network={"share_depth": "conv"}, legs=legs)
+    with pytest.raises(UsageError, match="a transfer has one leg and a share_depth"):
+        check_trunk(both, source)
+    check_trunk(transfer("t", "conv"), source)
+
+
+def test_facts_of_a_split_count_what_trained_the_trunk(source: Run) -> None:
+    """Its training and validation photos come before the new parts; its test photos do not."""
+    ours = {
+        "hash": "ours", "part": {"a": "test", "b": "test", "c": "train", "d": "validation"},
+        "devices": ["d2"], "scenes": ["s2"], "bursts": ["b2"],
+    }  # fmt: skip
+    theirs = {
+        "hash": "theirs", "part": {"a": "train", "b": "test", "d": "train", "e": "validation",
+                                   "f": "test"},
+        "devices": ["d1", "d2"], "scenes": ["s1"], "bursts": ["b1"],
+    }  # fmt: skip
+    assert with_trained(ours, replace(source, split=theirs)) == {
+        "hash": "ours",
+        "part": {"a": "train", "b": "test", "c": "train", "d": "train", "e": "validation"},
+        "devices": ["d1", "d2"], "scenes": ["s1", "s2"], "bursts": ["b1", "b2"],
+    }  # fmt: skip
+    assert with_trained(ours, None) == ours

@@ -24,7 +24,7 @@ def test_nine_central_blocks_fill_the_middle() -> None:
 
 def test_a_photo_below_three_blocks_gives_none() -> None:
     assert central_blocks(768, 768, 256) != []
-    assert central_blocks(767, 768, 256) == []
+    assert central_blocks(767, 768, 256) == central_blocks(768, 767, 256) == []
 
 
 @given(
@@ -69,6 +69,16 @@ def test_all_that_fit_at_any_offset_are_found_when_asked_for() -> None:
         assert len(random_blocks(775, 775, 128, 99, np.random.default_rng(seed))) == 36
         assert len(random_blocks(774, 775, 128, 99, np.random.default_rng(seed))) == 30
     assert random_blocks(70, 700, 64, 1, np.random.default_rng(0)) == []
+
+
+def test_random_blocks_come_from_all_over_a_photo() -> None:
+    """At any row and column, as often from each ninth of it, and in an order drawn again."""
+    rngs = [np.random.default_rng(seed) for seed in range(3000)]
+    firsts = np.array([random_blocks(640, 640, 64, 3, rng)[0] for rng in rngs])
+    assert set((firsts % 64).ravel().tolist()) == set(range(64))
+    ninths, _, _ = np.histogram2d(firsts[:, 0], firsts[:, 1], np.linspace(0, 577, 4))
+    assert ninths.sum() == 3000
+    assert ninths == pytest.approx(np.full((3, 3), 3000 / 9), rel=0.25)
 
 
 @pytest.mark.parametrize("size", [32, 65, 80, 0, -64])

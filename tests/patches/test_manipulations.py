@@ -126,6 +126,25 @@ def test_region_edit_meets_every_jpeg_phase(photo: NDArray[np.uint8]) -> None:
     assert len(origins) == 64
 
 
+def test_a_region_reaches_8_to_23_pixels_beyond_each_side() -> None:
+    """Of a photo whose grey levels are its column numbers, and of one turned by 90 degrees."""
+    columns = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    before: set[int] = set()
+    after: set[int] = set()
+
+    def note(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        before.add(100 - int(pixels[0, 0]))
+        after.add(int(pixels[-1, -1]) - 100 - SIZE + 1)
+        return pixels
+
+    for photo in (columns, columns.T.copy()):
+        before.clear()
+        after.clear()
+        for seed in range(300):
+            edit_region(photo, (100, 100), SIZE, note, np.random.default_rng(seed))
+        assert before == after == set(range(8, 24))
+
+
 @pytest.mark.parametrize("position", [(0, 0), (256 - SIZE, 320 - SIZE)])
 @pytest.mark.parametrize("operation", MANIPULATIONS.values())
 def test_region_edit_works_at_the_photos_edge(

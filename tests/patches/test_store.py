@@ -117,6 +117,7 @@ def test_an_interrupted_build_goes_on_to_the_same_store(
 
     again = build_store(_plan(photos), tmp_path / "broken")
     assert again.hash == whole.hash
+    again.verify()
     assert not list(tmp_path.glob("broken/.*.tmp"))
 
 
@@ -135,6 +136,10 @@ def test_a_photo_changed_since_indexing_is_skipped_and_named(
     assert [s["id"] for s in store.facts["skipped"]] == [victim.id]
     assert victim.id not in set(store.column("photo"))
     assert len(store) == len(plan) - 9 * 2 * 6
+    kept = plan.photo != 3
+    for name in ("row", "column", "label"):
+        np.testing.assert_array_equal(store.column(name), getattr(plan, name)[kept])
+    assert store.column("photo").tolist() == [plan.manifest.photos[i].id for i in plan.photo[kept]]
     store.verify()
     shards = [np.load(path) for path in sorted(store.folder.glob("*.npy"))]
     np.testing.assert_array_equal(np.concatenate(shards), store.read(np.arange(len(store))))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +54,56 @@ class Origin:
 class Features(np.ndarray[tuple[int, int], np.dtype[np.float32]]):
     """Features `(n, d)` float32 that know their `origin`, and so do rows taken from them.
 
-    What is computed with them is another thing: the result of any numpy function is a plain array.
+    What is computed with them is another thing: the result of any numpy function is a plain array,
+    and features that are changed in place forget where they came from.
     """
 
     origin: Origin | None
     __array_priority__ = -1.0
 
     def __array_finalize__(self, given: object) -> None:
-        self.origin = getattr(given, "origin", None)
+        rows = self.ndim == 2 and self.shape[1:] == getattr(given, "shape", ())[1:]
+        known = rows and self.dtype == np.float32
+        self.origin = getattr(given, "origin", None) if known else None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.origin = None
+        super().__setitem__(key, value)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        for changed in options.get("out", ()):
-            if isinstance(changed, Features):
-                changed.origin = None
+        _forget(options.get("out", ()), inputs[:1] if method == "at" else ())
         options = {key: _plain(value) for key, value in options.items()}
         return getattr(ufunc, method)(*_plain(inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _forget([kwargs.get("out")], args[:1] if function in _CHANGING_FUNCTIONS else ())
         return function(*_plain(args), **{key: _plain(value) for key, value in kwargs.items()})
+
+
+_CHANGING_FUNCTIONS = (
+    np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask,
+)  # fmt: skip
+
+
+def _changing(method: Any) -> Any:
+    """A method of arrays that changes them in place, as features have it."""
+
+    @wraps(method)
+    def changed(self: Features, *given: Any, **options: Any) -> Any:
+        self.origin = None
+        return method(self, *given, **options)
+
+    return changed
+
+
+for _method in ("byteswap", "fill", "partition", "put", "sort"):
+    setattr(Features, _method, _changing(getattr(np.ndarray, _method)))
+
+
+def _forget(*arrays: Iterable[Any]) -> None:
+    for array in chain(*arrays):
+        if isinstance(array, Features):
+            array.origin = None
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from phototrace.learning.network import (
     build_network,
 )
 from phototrace.learning.tasks import Task
+from phototrace.patches.cutting import check_patch_size
 
 MODEL_VERSION = 1
 CONFIG, WEIGHTS = "model.json", "weights.safetensors"
@@ -98,9 +99,12 @@ def load_config(folder: Path) -> ModelConfig:
             )
         made = {leg: Task.of_facts(task, where) for leg, task in tasks.items()}
         config = ModelConfig(tasks=made, **facts)
+        texts = (config.name, config.backbone, config.preset, config.share_depth or "")
         known = config.channels in CHANNELS and config.precision in ("float32", "bfloat16")
-        sound = known and bool(made) and isinstance(config.patch_size, int)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = known and all(isinstance(text, str) for text in texts)
+        whole = isinstance(config.patch_size, int) and bool(check_patch_size(config.patch_size))
+        sound = known and whole and bool(made) and isinstance(config.trained_on, dict)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError):
         sound = False
     if not sound:
         raise DamagedError(f"{where} cannot be read. Restore the folder.")

@@ -282,8 +282,12 @@ def build_network(
     """A network with one trunk and a head for each leg (name -> number of outputs).
 
     `share_depth` names the last shared stage; None shares all but the output. Weights are drawn
-    from `seed` alone, whatever torch's global random state.
+    from `seed` alone, whatever torch's global random state. Raises `UsageError` where a leg has a
+    name that torch does not take.
     """
+    for leg in legs:
+        if not leg or "." in leg or hasattr(nn.ModuleDict(), leg):
+            raise UsageError(f"A leg cannot be called {leg!r}. Choose another name.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = {

@@ -134,16 +134,16 @@ class Task:
         Raises `DamagedError` where they make no sense.
         """
         try:
-            name, unit = str(facts["task"]), str(facts["unit"])
-            classes = tuple(facts["classes"])
+            name, unit, classes = facts["task"], facts["unit"], tuple(facts["classes"])
             limits = None if facts["range"] is None else tuple(map(float, facts["range"]))
-            sound = all(isinstance(c, str) for c in classes) and len(set(classes)) == len(classes)
+            sound = isinstance(facts["classes"], list) and len(set(classes)) == len(classes)
+            sound = sound and all(isinstance(text, str) for text in (name, unit, *classes))
             if limits is None:
                 sound = sound and len(classes) >= 2
             else:
                 low, high = limits
                 sound = sound and not classes and -1e9 < low < high < 1e9
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             sound = False
         if not sound:
             raise DamagedError(f"{where} describes a task that makes no sense. Restore it.")
