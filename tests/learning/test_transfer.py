@@ -341,7 +341,7 @@ def test_two_legs_take_no_trunk(source: Run) -> None:
     check_trunk(transfer("t", "conv"), source)
 
 
-def test_facts_of_a_split_count_what_taught_the_trunk(source: Run) -> None:
+def test_facts_of_a_split_count_what_trained_the_trunk(source: Run) -> None:
     """Its training and validation photos come before the new parts; its test photos do not."""
     ours = {
         "hash": "ours", "part": {"a": "test", "b": "test", "c": "train", "d": "validation"},

@@ -72,7 +72,7 @@ def test_all_that_fit_at_any_offset_are_found_when_asked_for() -> None:
 
 
 def test_random_blocks_come_from_all_over_a_photo() -> None:
-    """At any row and column, as often from each ninth of it, and in an order drawn anew."""
+    """At any row and column, as often from each ninth of it, and in an order drawn again."""
     rngs = [np.random.default_rng(seed) for seed in range(3000)]
     firsts = np.array([random_blocks(640, 640, 64, 3, rng)[0] for rng in rngs])
     assert set((firsts % 64).ravel().tolist()) == set(range(64))
