@@ -144,7 +144,7 @@ def camera_recipe(models: tuple[str, ...], recompress: int | None) -> Recipe:
         photos["recompress"] = recompress
     leg = {
         "task": "camera", "blocks": "random", "blocks_per_photo": 40 if models else 24,
-        "batch_size": 64,
+        "balance": "cut", "batch_size": 64,
     }  # fmt: skip
     tables = "own-tables" if recompress is None else "one-table"
     return Recipe.parse({
