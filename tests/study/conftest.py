@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,3 +128,19 @@ def _predictions(key: Key, accuracy: float) -> Predictions:
         column=np.zeros(n, dtype=np.int64), seen_device=np.zeros(n, dtype=np.bool_),
         seen_scene=np.zeros(n, dtype=np.bool_),
     )  # fmt: skip
+
+
+@pytest.fixture
+def study(done: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(done, tmp_path / "study"))
+
+
+def said(out: Path) -> dict[Any, list[bytes]]:
+    """Every cell's probabilities. (Hashes also tell runs apart, and these know their seconds.)"""
+    found = Answers.load(out).predictions
+    return {key: [one.chances.tobytes() for one in several] for key, several in found.items()}
+
+
+def runs(out: Path) -> dict[str, int]:
+    return {p.parent.name: p.stat().st_mtime_ns for p in out.glob("runs/*/contents.json")}

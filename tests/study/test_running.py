@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import locked, sha256_of
-from phototrace.learning import training
-from phototrace.learning.optim import learning_rate
-from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 from phototrace.study import running
 from phototrace.study.plan import Forest, Training, plan_study
@@ -26,21 +22,7 @@ from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import Answers
 from phototrace.study.running import run_study
 
-
-@pytest.fixture
-def study(done: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(done, tmp_path / "study"))
-
-
-def said(out: Path) -> dict[Any, list[bytes]]:
-    """Every cell's probabilities. (Hashes also tell runs apart, and these know their seconds.)"""
-    found = Answers.load(out).predictions
-    return {key: [one.chances.tobytes() for one in several] for key, several in found.items()}
-
-
-def runs(out: Path) -> dict[str, int]:
-    return {p.parent.name: p.stat().st_mtime_ns for p in out.glob("runs/*/contents.json")}
+from .conftest import runs, said
 
 
 def test_every_cell_is_answered_once(done: Path) -> None:
@@ -344,70 +326,3 @@ def test_the_disk_needed_is_that_of_the_study(tiny: StudyRecipe, tiny_photos: Ma
 
     assert tiny.transfer.trunk_store_gb == 8
     assert estimate(plan_study(tiny, tiny_photos)).bytes < 0.2e9
-
-
-def test_what_cannot_go_on_starts_again(
-    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    """A checkpoint of another machine: as many threads, another torch."""
-    (folder,) = study.glob("runs/B-to-A-fc2-*")
-    shutil.rmtree(folder)
-    (other,) = study.glob("runs/A-to-B-fc2-*")
-    checkpoint = folder / "checkpoint" / "step-000000000"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "state.json").write_text('{"plan": "of another machine"}')
-    (checkpoint / "contents.json").write_text('{"version": 1, "files": {}}')
-    assert other.is_dir()
-    run_study(tiny, tiny_photos, study)
-    assert "B to A at fc2 cannot go on where it was and starts again" in caplog.text
-    assert said(study) == said(done)
-
-
-def test_a_transfer_on_a_trunk_that_was_trained_again_is_too(
-    study: Path,
-    done: Path,
-    tiny: StudyRecipe,
-    tiny_photos: Manifest,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On another machine, where the same choices give other weights."""
-    (folder,) = study.glob("runs/A-[0-9a-f]*")
-    before = runs(study)
-    shutil.rmtree(folder)
-    monkeypatch.setattr(training, "learning_rate", lambda *given: 1.01 * learning_rate(*given))
-    run_study(tiny, tiny_photos, study)
-    after = runs(study)
-    retrained = {name for name in after if after[name] != before.get(name)}
-    assert retrained == {name for name in before if name.startswith(("A-to-B-", folder.name))}
-
-
-def test_a_trunk_that_came_out_the_same_keeps_what_stands_on_it(
-    study: Path, done: Path, tiny: StudyRecipe, tiny_photos: Manifest
-) -> None:
-    (folder,) = study.glob("runs/A-[0-9a-f]*")
-    before = runs(study)
-    shutil.rmtree(folder)
-    run_study(tiny, tiny_photos, study)
-    assert {n for n, h in runs(study).items() if h != before.get(n)} <= {folder.name}
-    assert said(study) == said(done)
-
-
-def test_the_output_of_an_interrupted_transfer_is_kept(
-    study: Path, tiny: StudyRecipe, tiny_photos: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder,) = study.glob("runs/B-to-A-constr-*")
-    shutil.rmtree(folder)
-    stored = study / "runs/stores/trunk-000000000000"
-    stored.mkdir()
-    seen = []
-
-    def train(*given: Any, **more: Any) -> Any:
-        seen.append(stored.is_dir())
-        return real(*given, **more)
-
-    real = train_recipe
-    monkeypatch.setattr(running, "train_recipe", train)
-    run_study(tiny, tiny_photos, study)
-    assert seen == [True]
-    assert not stored.is_dir()
