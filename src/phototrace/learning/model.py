@@ -129,9 +129,9 @@ class Model:
         A stage above the share depth differs from leg to leg, so `leg` must name one.
         """
         given = self.checked(patches)
-        width = self.width(stage, leg)
-        pieces = list(self.features_of(_pieces(given), stage, leg))
-        return np.concatenate([np.empty((0, width), np.float32), *pieces])
+        if not len(given):
+            return np.empty((0, self.width(stage, leg)), dtype=np.float32)
+        return np.concatenate(list(self.features_of(_pieces(given), stage, leg)))
 
     def predict_proba(self, patches: ArrayLike, task: str | None = None) -> NDArray[np.float64]:
         """Class probabilities `(n, classes)` float64; `task` names the leg where there are several.
