@@ -131,7 +131,7 @@ def audit(
         )
         manifest, split = experiment.manifest, experiment.split
         devices = recipe.split.test_devices
-        of_trunk = trunk_leaks(manifest, split, trained.split, devices) if trained else []
+        of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
     problems = verify(manifest)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
@@ -229,7 +229,7 @@ def evaluate(
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
     folders, photos = [Path(name) for name in runs[:-1]], Path(runs[-1])
-    opened = [Run.load(folder) for folder in folders]
+    opened = [Run.open(folder) for folder in folders]
     found = index_photos(photos) if photos.is_dir() else None
     manifest = found.manifest if found else Manifest.load(photos)
     result = assess(opened, manifest, out or folders[0] / "evaluation")

@@ -22,7 +22,7 @@ from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_pat
 from phototrace.patches.store import PatchStore
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.indexing import read_photos
-from phototrace.photos.manifest import Manifest
+from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.splits import Split, make_split
 from phototrace.simulation.collection import simulate
 
@@ -249,16 +249,18 @@ def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
     )
 
 
+def trained_photos(experiment: Experiment) -> list[PhotoRecord]:
+    """The photos that train or validate."""
+    part = experiment.split.part
+    return [r for r in experiment.manifest.photos if part.get(r.id) in TRAINED]
+
+
 def split_facts(experiment: Experiment) -> dict[str, Any]:
-    """What a later test must know: each photo's part by hash, and what training has seen."""
+    """What a later test must know of the split: each photo's part, by its hash."""
     split, photos = experiment.split, experiment.manifest.photos
-    trained = [r for r in photos if split.part.get(r.id) in TRAINED]
     return {
-        "version": 1,
+        "version": 2,
         "hash": split.hash,
         "part": {r.sha256: split.part[r.id] for r in photos if r.id in split.part},
         "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},
-        "devices": sorted({r.device_id for r in trained}),
-        "scenes": sorted({r.scene for r in trained if r.scene}),
-        "bursts": sorted({r.burst for r in trained if r.burst}),
     }

@@ -40,17 +40,25 @@ from phototrace.learning.preparing import (
     passes_per_epoch,
     prepare,
     split_facts,
+    trained_photos,
 )
 from phototrace.learning.recipe import Recipe, TrainingChoice
 from phototrace.learning.run import STORES, Run, machine_facts, require_free, write_run
 from phototrace.learning.tasks import Task
-from phototrace.learning.transfer import check_trunk, load_trunk, take_trunk, with_trained
+from phototrace.learning.transfer import (
+    check_trunk,
+    load_trunk,
+    remember_trained,
+    take_trunk,
+    with_trained,
+)
 from phototrace.learning.trunk_output import TrunkOutput, store_trunk_output
 from phototrace.learning.watch import Watch
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
 from phototrace.photos.audit import Leak
+from phototrace.photos.completing import with_traces
 from phototrace.photos.manifest import Manifest
 from phototrace.progress import progress as show_progress
 from phototrace.progress import say
@@ -89,10 +97,10 @@ def train_recipe(
     network = config.network(backbone, seed=recipe.training_seed)
     if trunk is not None:
         take_trunk(network, trunk, backbone)
+    experiment = replace(experiment, manifest=with_traces(experiment.manifest, out / STORES))
     leaks = check_leaks(
         experiment.manifest, experiment.split, out / STORES,
-        trained=trunk.split if trunk else None, test_devices=recipe.split.test_devices,
-        allowed=allow_leaks,
+        trunk=trunk, test_devices=recipe.split.test_devices, allowed=allow_leaks,
     )  # fmt: skip
     with locked(folder):
         require_free(folder, recipe, experiment.split.hash, resume)
@@ -143,7 +151,10 @@ class _Work:
         provenance["seconds"] = round(done.seconds, 1)
         facts = with_trained(split_facts(self.experiment), self.trunk)
         config = replace(self.config, trained_on=_trained_on(provenance, facts["hash"]))
-        run = write_run(self.folder, recipe, config, network, done.metrics, provenance, facts)
+        run = write_run(
+            self.folder, recipe, config, network, done.metrics, provenance, facts,
+            remember_trained(trained_photos(self.experiment), self.trunk),
+        )  # fmt: skip
         shutil.rmtree(self.folder / "checkpoint")
         return run
 

@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from phototrace.errors import PhotoError, UsageError
 from phototrace.files import hash_of
 from phototrace.photos.dealing import PARTS
+from phototrace.photos.grouping import connected
 from phototrace.photos.manifest import Manifest, PhotoRecord, cell
 from phototrace.photos.perceptual import (
-    THUMBNAIL_SIDE,
     hashes_of,
     is_hash,
+    is_look,
+    look,
+    looks_of,
     near_pairs,
     phash,
-    thumbnail,
+    same_picture,
 )
 from phototrace.photos.photo import legible, read_pixels
 from phototrace.photos.splits import BY, Split, count_reasons
 from phototrace.progress import parallel_map
 
-# Correlation of 32 x 32 thumbnails above which two pictures with near hashes are one.
-SAME_PICTURE = 0.98
 _BLOCK = 4096
 
 
@@ -64,8 +65,8 @@ def audit(
     photos of one scene by two devices, as the manifest says, may look the same without being a
     resaved photo: they leak where the split is by scene.
 
-    Perceptual hashes are taken from the column `phash`; where it lacks, from the files. Pairs of
-    near hashes are confirmed on the files.
+    Perceptual hashes are taken from the column `phash`, and pairs of near hashes are confirmed by
+    the column `look`; where a column lacks, by the files.
 
     Args:
         manifest: The photos.
@@ -91,8 +92,7 @@ def audit(
     told = {frozenset((leak.a, leak.b)) for leak in again}
     leaks += _shared(photos, split, "burst", [p.burst for p in photos], told)
     if "device" in split.by:
-        devices = [p.device_id if p.device else "" for p in photos]
-        leaks += _shared(photos, split, "device", devices, only_test=True)
+        leaks += _shared(photos, split, "device", _devices(photos), only_test=True)
     if "scene" in split.by:
         leaks += _shared(photos, split, "scene", [p.scene for p in photos])
     return leaks
@@ -162,7 +162,7 @@ def _saved_again(
     apart = np.array([PARTS.index(part) for part in parts], dtype=np.int64) if split else None
     # Twice over the pairs instead of keeping them: many flat pictures make millions.
     near = {int(n) for block in near_pairs(hashes, apart=apart) for n in np.unique(block)}
-    looks = _thumbnails(manifest, photos, sorted(near), skip)
+    looks = _looks(manifest, photos, sorted(near), skip)
     leaks = []
     for block in near_pairs(hashes, apart=apart):
         for pair in _alike(block, looks):
@@ -185,11 +185,11 @@ def _one_scene_by_two(a: PhotoRecord, b: PhotoRecord) -> bool:
     return bool(known) and a.scene == b.scene and a.device_id != b.device_id
 
 
-def _alike(pairs: NDArray[np.int64], looks: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+def _alike(pairs: NDArray[np.int64], looks: NDArray[np.int8]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(pairs), _BLOCK):
         block = pairs[start : start + _BLOCK]
-        products = np.einsum("ij,ij->i", looks[block[:, 0]], looks[block[:, 1]])
-        yield from ((a, b) for a, b in block[products >= SAME_PICTURE].tolist())
+        same = same_picture(looks[block[:, 0]], looks[block[:, 1]])
+        yield from ((a, b) for a, b in block[same].tolist())
 
 
 def _hashed(
@@ -205,16 +205,18 @@ def _hashed(
     return [photos[n] for n in kept], hashes_of([texts[n] for n in kept])
 
 
-def _thumbnails(
+def _looks(
     manifest: Manifest, photos: Sequence[PhotoRecord], numbers: Sequence[int], skip: bool
-) -> NDArray[np.float32]:
-    """Thumbnails (len(photos), 1024) of the numbered photos; the other rows stay zero."""
-    looks = np.zeros((len(photos), THUMBNAIL_SIDE**2), dtype=np.float32)
-    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in numbers]
-    found = parallel_map(_thumbnail_of, jobs, "Comparing photos")
-    for n, look in zip(numbers, found, strict=True):
-        looks[n] = look
-    return looks
+) -> NDArray[np.int8]:
+    """Looks (len(photos), 64) of the numbered photos; the other rows stay zero."""
+    texts = [""] * len(photos)
+    for n in numbers:
+        texts[n] = cell(photos[n], "look")
+    lacking = [n for n in numbers if not is_look(texts[n])]
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in lacking]
+    for n, text in zip(lacking, parallel_map(_look_of, jobs, "Comparing photos"), strict=True):
+        texts[n] = text
+    return looks_of(texts)
 
 
 _Job = tuple[Path, str, bool]  # path, SHA-256, whether to pass over what cannot be read
@@ -225,9 +227,9 @@ def _phash_of(job: _Job) -> str:
     return "" if green is None else phash(green)
 
 
-def _thumbnail_of(job: _Job) -> NDArray[np.float32]:
+def _look_of(job: _Job) -> str:
     green = _green_of(job)
-    return np.zeros(THUMBNAIL_SIDE**2, np.float32) if green is None else thumbnail(green)
+    return "" if green is None else look(green)
 
 
 def _green_of(job: _Job) -> NDArray[np.uint8] | None:
@@ -276,6 +278,16 @@ def _shared(
                     f"{legible(pair[1])}."
                 )
                 yield Leak(f"same {what}", *pair, (first, second), text)
+
+
+def _devices(photos: Sequence[PhotoRecord]) -> list[str]:
+    """One name a device, also where one body (column `body`) goes by several; "" if unknown."""
+    named = [(p.id, p.device_id if p.device else "", cell(p, "body")) for p in photos]
+    names: dict[str, str] = {}
+    for group in connected(named, lambda one: one[1:]):
+        name = next((device for _, device, _ in group if device), group[0][2])
+        names |= {photo: name for photo, _, _ in group}
+    return [names[p.id] for p in photos]
 
 
 def _placed(photo: PhotoRecord, part: str) -> str:

@@ -54,7 +54,7 @@ def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
     times = sorted(
         (moment, number)
         for number, photo in enumerate(photos)
-        if (moment := _moment(cell(photo, "taken"))) is not None
+        if (moment := moment_of(cell(photo, "taken"))) is not None
     )
     return [
         (a, b)
@@ -63,7 +63,8 @@ def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
     ]
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
+    """The time that a cell of the column `taken` says, without its zone; None where it is none."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

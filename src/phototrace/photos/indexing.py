@@ -50,7 +50,8 @@ class IndexResult:
 def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
-    The columns `phash` and `taken` are added to the manifest's own. Photos that belong together
+    The columns `phash`, `look`, `body` (the serial number that EXIF says) and `taken` are added to
+    the manifest's own. Photos that belong together
     share a `burst` (see `bursts.find_bursts`), others have none. Work goes on all cores; what was
     finished before an interruption is not done again (a journal beside `out` keeps it). The result
     depends neither on the number of cores nor on interruptions.
@@ -218,6 +219,8 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
         extra={
             **row.extra,
             "phash": facts.phash,
+            "look": facts.look,
+            "body": facts.serial,
             "taken": row.extra.get("taken") or facts.taken,
         },
     )

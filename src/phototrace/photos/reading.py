@@ -11,17 +11,17 @@ from typing import Any
 
 from phototrace.errors import PhotoError
 from phototrace.photos.manifest import Problem
-from phototrace.photos.perceptual import phash
+from phototrace.photos.perceptual import look, phash
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
 _CHUNK = 8
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What indexing keeps of one file; see `Photo` and `perceptual.phash`."""
+    """What indexing keeps of one file; see `Photo` and `perceptual`."""
 
     sha256: str
     width: int
@@ -32,6 +32,7 @@ class Facts:
     serial: str
     taken: str
     phash: str
+    look: str
 
 
 def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Problem]:
@@ -83,7 +84,7 @@ def _read(path: str) -> Facts | Problem:
         return Problem(path, "unreadable", str(error))
     return Facts(
         photo.sha256, photo.width, photo.height, photo.qtables, photo.make, photo.model,
-        photo.serial, photo.taken, phash(green),
+        photo.serial, photo.taken, phash(green), look(green),
     )  # fmt: skip
 
 
