@@ -94,7 +94,7 @@ def audit(
       phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
-    from phototrace.photos.audit import split_from_column
+    from phototrace.photos.audit import part_of, split_from_column
     from phototrace.photos.indexing import read_photos
     from phototrace.photos.manifest import verify
 
@@ -104,21 +104,21 @@ def audit(
         manifest = read_photos(Path(source))
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder with photos.")
-        hand_made = any(
-            r.extra.get("part") in ("train", "validation", "test") for r in manifest.photos
-        )
+        hand_made = any(part_of(r.extra.get("part", "")) for r in manifest.photos)
         if by and not hand_made:
             raise UsageError(
                 "--by needs a manifest whose column 'part' says train, validation or test."
             )
         split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
+        notes = list(split.notes) if split else []
         of_trunk = []
     else:
         from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.preparing import gather_photos, prepare
         from phototrace.learning.recipe import Recipe
-        from phototrace.learning.run import Run
+        from phototrace.learning.run import STORES, Run
         from phototrace.learning.transfer import load_trunk
+        from phototrace.photos.completing import with_traces
         from phototrace.recipes import recipe_path
 
         if by:
@@ -129,7 +129,9 @@ def audit(
         experiment = prepare(
             recipe, gather_photos(recipe.photos, path.parent, photos, Path("runs"))
         )
-        manifest, split = experiment.manifest, experiment.split
+        manifest = with_traces(experiment.manifest, Path("runs") / STORES)
+        split = experiment.split
+        notes = list(experiment.notes)
         devices = recipe.split.test_devices
         of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
     problems = verify(manifest)
@@ -139,12 +141,14 @@ def audit(
     facts = {
         "photos": len(manifest.photos),
         "split": split.hash if split else None,
+        "notes": notes,
         "broken": [vars(p) for p in problems],
         "leaks": [vars(leak) for leak in leaks],
     }
-    show(facts, as_json, lambda: (
-        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks."
-    ))  # fmt: skip
+    show(facts, as_json, lambda: "\n".join([
+        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks.",
+        *notes,
+    ]))  # fmt: skip
     list_items("are broken or duplicate", problems)
     list_items("leak", leaks)
     raise typer.Exit(1 if problems or leaks else 0)

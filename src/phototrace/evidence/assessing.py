@@ -7,7 +7,7 @@ several legs), from which every figure can be worked out again, `evaluation.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from phototrace.learning.run import Run
 from phototrace.photos.manifest import Manifest
 
 PAGE, RESULTS = "index.html", "evaluation.json"
+LISTED_NOTES = 12
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
     left_out = ", ".join(f"{n} {why}" for why, n in tested.left_out.items()) or "no photo"
     common = {"photos (manifest hash)": manifest.hash, "left out": left_out}
     names = {record.id: record.path for record in manifest.photos}
-    cautions = [*tested.cautions, *_cautions(run, tested.leg)]
+    cautions = [*tested.cautions, *_lost(tested), *_cautions(run, tested.leg)]
     if not run.provenance:
         return Evaluated(
             title=f"{evaluation.task}: {evaluation.run}",
@@ -158,6 +159,7 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
         ),
         "training time": f"{run.provenance['seconds'] / 60:.0f} minutes",
         "processor": machine["accelerator"] or machine["processor"],
+        "notes on its photos": " ".join(run.provenance.get("notes", [])[:LISTED_NOTES]),
         "versions": ", ".join(f"{k} {v}" for k, v in machine["libraries"].items()),
         **_shared(run),
     }
@@ -172,6 +174,13 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
         training=rows,
         photo_names=names,
     )
+
+
+def _lost(tested: Tested) -> Iterator[str]:
+    """A note on photos that could not be tested, or are not of the size that the manifest says."""
+    if tested.unreadable:
+        first = next(iter(tested.unreadable.values()))
+        yield f"{len(tested.unreadable)} photos could not be tested. {first}"
 
 
 def _shared(run: Run) -> dict[str, str]:

@@ -39,6 +39,7 @@ from phototrace.learning.preparing import (
     leg_of,
     passes_per_epoch,
     prepare,
+    skipped_note,
     split_facts,
     trained_photos,
 )
@@ -129,9 +130,9 @@ class _Work:
         plan = self._plan(data, machine)
         if is_complete(self.folder):
             return self._finished(plan)
-        for note in self.experiment.notes:
-            say(note)
         provenance = self._provenance(data, legs, plan)
+        for note in provenance["notes"]:
+            say(note)
         trained, above = network, None
         if self.trunk is not None:
             above = self._trunk_output(network, self.trunk, data, machine)
@@ -200,6 +201,10 @@ class _Work:
         self, data: Mapping[str, PatchStore], legs: Sequence[Leg], plan: str
     ) -> dict[str, Any]:
         """What the recipe does not say."""
+        skipped = {name: store.facts["skipped"] for name, store in data.items()}
+        lost = [
+            n for name, photos in skipped.items() for n in skipped_note(f"Leg {name!r}", photos)
+        ]
         return {
             "plan": plan,
             "data": {name: store.hash for name, store in data.items()},
@@ -211,8 +216,8 @@ class _Work:
                 {leg.name: len(leg.train) for leg in legs},
                 {leg.name: leg.batch_size for leg in legs},
             ),
-            "skipped": {name: store.facts["skipped"] for name, store in data.items()},
-            "notes": list(self.experiment.notes),
+            "skipped": skipped,
+            "notes": [*self.experiment.notes, *lost],
             "machine": machine_facts(),
         }
 

@@ -101,12 +101,14 @@ def audit(
 def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "photo") -> Split:
     """Take a hand-made split from a manifest's column of "train", "validation" and "test".
 
-    Rows with another value are excluded. `by` says what the split promises to keep apart, which
-    `audit` then checks. A photo that the column puts in several parts stands in `conflicts`, and in
-    the part that comes last of train, validation, test.
+    Other plain words for a part are understood (`part_of`), and rows that say none are excluded.
+    `by` says what the split promises to keep apart, which `audit` then checks. A photo that the
+    column puts in several parts stands in `conflicts`, and in the part that comes last of train,
+    validation, test.
 
     Raises:
-        UsageError: There is no such column, no row has a part in it, or `by` is unknown.
+        UsageError: There is no such column, no row has a part in it, a row says something else, or
+            `by` is unknown.
     """
     if by not in BY:
         raise UsageError(f"A split cannot be by {by!r}. Choose one of: {', '.join(BY)}.")
@@ -116,22 +118,45 @@ def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "ph
         )
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     excluded: dict[str, str] = {}
+    strange: list[PhotoRecord] = []
     for photo in manifest.photos:
-        value = photo.extra.get(column, "")
-        if value in PARTS:
-            found[photo.id].append((photo.path, value))
+        value = cell(photo, column)
+        if meant := part_of(value):
+            found[photo.id].append((photo.path, meant))
+        elif value.strip():
+            strange.append(photo)
         else:
-            excluded[photo.id] = f"{column} is {value!r}"
+            excluded[photo.id] = f"{column} is empty"
     if not found:
         raise UsageError(
             f"The column {column!r} says train, validation or test of no photo. Fill it, or name "
             "another."
+        )
+    if strange:
+        raise UsageError(
+            f"The column {column!r} says {cell(strange[0], column)!r} of "
+            f"{legible(strange[0].path)}, which is none of train, validation and test; so do "
+            f"{len(strange)} of {len(manifest.photos)} rows say something else. Correct them, or "
+            "leave them empty to leave the photos out."
         )
     part = {i: max((part for _, part in rows), key=PARTS.index) for i, rows in found.items()}
     conflicts = {i: tuple(rows) for i, rows in found.items() if len({r[1] for r in rows}) > 1}
     name = hash_of({"by": by, "column": column, "parts": sorted(part.items())})
     rest = {i: reason for i, reason in excluded.items() if i not in part}
     return Split(by, 0, part, rest, name, tuple(count_reasons(rest)), conflicts)
+
+
+_PART_WORDS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "validate": "validation",
+    "val": "validation", "dev": "validation", "development": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def part_of(text: str) -> str:
+    """The part that a word in a table plainly means, whatever its case; "" if none."""
+    return _PART_WORDS.get(text.strip().casefold(), "")
 
 
 def _same_rows(manifest: Manifest) -> list[Leak]:

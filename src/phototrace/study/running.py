@@ -101,6 +101,8 @@ def run_study(
         manifest, left_out = same_photos(manifest, out / PHOTOS)
         manifest = with_traces(manifest, out / STORES)
         plan = plan_study(recipe, manifest, seeds)
+        for note in plan.experiment.notes:
+            say(note)
         taken = estimate(plan)
         _require_disk(taken, out)
         leaks = _leaks(plan, out, allow_leaks)
