@@ -120,7 +120,7 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
         require_a_batch(f"The {part} {name!r}", plans[name].total("train"), leg.batch_size)
         what = f"{part.capitalize()} {name!r}"
         notes += [*_too_few(by_leg, leg, what), *_unlabelled(what, tasks[name], own)]
-        notes += [*_too_small(what, plans[name]), *_cut(what, plans[name])]
+        notes += [*_too_small(what, recipe.network.patch_size, own), *_cut(what, plans[name])]
         notes += _untested(what, tasks[name], own, split)
         if leg.balance == "draw":
             notes += _rare(what, plans[name])
@@ -171,14 +171,14 @@ def _unlabelled(what: str, task: Task, photos: Manifest) -> Iterator[str]:
         )
 
 
-def _too_small(what: str, plan: PatchPlan) -> Iterator[str]:
-    """A note on photos that hold no patch."""
-    if plan.too_small:
-        first = plan.too_small[0]
+def _too_small(what: str, size: int, photos: Manifest) -> Iterator[str]:
+    """A note on photos that hold no patch of `size` px."""
+    small = [r for r in photos.photos if 0 < min(r.width, r.height) < size]
+    if small:
+        first = small[0]
         yield (
-            f"{what}: {len(plan.too_small)} photos are too small for a patch of "
-            f"{plan.settings.size} px (the first: {legible(first.path)}, {first.width} x "
-            f"{first.height})."
+            f"{what}: {len(small)} photos are too small for a patch of {size} px (the first: "
+            f"{legible(first.path)}, {first.width} x {first.height})."
         )
 
 
