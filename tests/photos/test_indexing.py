@@ -220,3 +220,22 @@ def test_real_photos(corpus: Path, tmp_path: Path) -> None:
     assert len(result.manifest.photos) == len(lines[1::40])
     assert result.broken == ()
     assert "original_width" in result.manifest.columns
+
+
+@pytest.mark.parametrize(
+    ("tag", "taken_from"), [(0x9003, ""), (0x9004, "digitized"), (306, "modified")]
+)
+def test_photos_a_second_apart_are_one_burst_by_any_date(
+    tmp_path: Path, picture: Picture, exif_of: Callable[..., bytes], serial: None,
+    tag: int, taken_from: str,
+) -> None:  # fmt: skip
+    for number in range(4):
+        moment = f"2020:05:05 10:00:0{number}" if number < 3 else "2020:05:05 11:00:00"
+        entry = [(tag, 2, moment.encode() + b"\0")]
+        main = [(271, 2, b"Acme\0"), (272, 2, b"Cam\0"), *(entry if tag == 306 else [])]
+        data = exif_of(main, [] if tag == 306 else entry)
+        picture(number).save(tmp_path / f"{number}.jpg", exif=b"Exif\0\0" + data)
+    photos = index(tmp_path, corpus="exif").manifest.photos
+    assert len({p.burst for p in photos[:3]} - {""}) == 1
+    assert photos[3].burst == ""
+    assert {p.extra["taken_from"] for p in photos} == {taken_from}

@@ -218,9 +218,17 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
         extra={
             **row.extra,
             "phash": facts.phash,
-            "taken": row.extra.get("taken") or facts.taken,
+            **_time(row, facts),
         },
     )
+
+
+def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:
+    given = row.extra.get("taken", "")
+    return {
+        "taken": given or facts.taken,
+        "taken_from": row.extra.get("taken_from", "") if given else facts.taken_from,
+    }
 
 
 def _with_bursts(photos: list[PhotoRecord]) -> list[PhotoRecord]:

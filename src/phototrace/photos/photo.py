@@ -49,11 +49,14 @@ class Photo:
         model: EXIF.
         software: EXIF.
         orientation: EXIF, 1 to 8; 1 where absent.
-        taken: EXIF DateTimeOriginal with its fraction, ISO text without a zone; "" where absent.
+        taken: When it was taken, ISO text without a zone, with its fraction; "" where absent.
         qtables: Name of the quantisation tables, 10 hexadecimal digits; "" if not JPEG.
         quality: Nearest Independent JPEG Group quality of the luma table; None if not JPEG.
         subsampling: Luma sampling factors, "2x2" (across x down); "" if not JPEG.
-        serial: EXIF serial number of the camera body, "" where absent.
+        serial: Serial number of the camera body, by EXIF or the maker's note; "" where absent, or
+            where something like 0000000000 stands in its place.
+        taken_from: What `taken` is by: "" EXIF DateTimeOriginal, "digitized" DateTimeDigitized,
+            "modified" DateTime.
     """
 
     path: Path
@@ -71,6 +74,7 @@ class Photo:
     quality: int | None
     subsampling: str
     serial: str = ""
+    taken_from: str = ""
 
 
 def read_photo(path: Path) -> Photo:
@@ -193,6 +197,7 @@ def _describe(path: Path, data: bytes, picture: Picture) -> Photo:
         software=exif.software,
         orientation=exif.orientation,
         taken=exif.taken,
+        taken_from=exif.taken_from,
         qtables=picture.qtables,
         quality=picture.quality,
         subsampling=picture.subsampling,

@@ -16,7 +16,7 @@ from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
 _CHUNK = 8
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Facts:
     model: str
     serial: str
     taken: str
+    taken_from: str
     phash: str
 
 
@@ -83,7 +84,7 @@ def _read(path: str) -> Facts | Problem:
         return Problem(path, "unreadable", str(error))
     return Facts(
         photo.sha256, photo.width, photo.height, photo.qtables, photo.make, photo.model,
-        photo.serial, photo.taken, phash(green),
+        photo.serial, photo.taken, photo.taken_from, phash(green),
     )  # fmt: skip
 
 
