@@ -239,3 +239,28 @@ def test_photos_a_second_apart_are_one_burst_by_any_date(
     assert len({p.burst for p in photos[:3]} - {""}) == 1
     assert photos[3].burst == ""
     assert {p.extra["taken_from"] for p in photos} == {taken_from}
+
+
+def test_a_clock_that_was_reset_makes_no_burst_and_is_named(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    for number in range(7):
+        data = exif(["Nikon D90", "Canon A1"][number // 4], "2000:01:01 00:00:00", "A77")
+        picture(number).save(tmp_path / f"{number}.jpg", exif=data)
+    result = index(tmp_path, corpus="exif")
+    assert {p.burst for p in result.manifest.photos} == {""}
+    (note,) = result.notes
+    assert "3 photos of Canon A1 / A77 all carry the time 2000-01-01T00:00:00, and" in note
+    assert "those of 1 more one each" in note
+
+
+def test_a_serial_number_of_three_models_is_no_device_and_is_named(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    serials = {"Nikon D90": "A77", "Canon A1": "A77", "Sony X1": "A77", "Sony X2": "B88"}
+    for number, (camera, text) in enumerate([*serials.items(), ("Sony X3", "B88")]):
+        picture(number).save(tmp_path / f"{number}.jpg", exif=exif(camera, serial=text))
+    result = index(tmp_path, corpus="exif")
+    assert [p.device for p in result.manifest.photos] == ["", "", "", "B88", "B88"]
+    (note,) = result.notes
+    assert note == "The serial number A77 stands in photos of 3 camera models: it names no device."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phototrace.errors import PhotoError, UsageError
-from phototrace.photos.bursts import find_bursts
+from phototrace.photos.bursts import find_bursts, reset_clocks
 from phototrace.photos.corpora import COLLECTIONS, CORPORA, Labels, Reading
 from phototrace.photos.finding import Found, find_photos
 from phototrace.photos.manifest import (
@@ -20,7 +20,7 @@ from phototrace.photos.manifest import (
     duplicate_problem,
 )
 from phototrace.photos.photo import legible
-from phototrace.photos.reading import Facts, read_all
+from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 _ENDINGS = (".csv", ".parquet")
 _log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ class IndexResult:
         skipped: Files that are no photos, are hidden, or do not belong to the corpus.
         duplicates: Photos with the same bytes as one that comes before.
         collection: What is missing, misnamed or otherwise unlike a whole copy of the collection.
-        notes: Sentences: what a whole copy of the collection holds, and how this one was read.
+        notes: Sentences: what a whole copy of the collection holds, and how this one was read;
+            serial numbers and times that name no device and no burst.
     """
 
     manifest: Manifest
@@ -50,10 +51,11 @@ class IndexResult:
 def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
-    The columns `phash` and `taken` are added to the manifest's own. Photos that belong together
-    share a `burst` (see `bursts.find_bursts`), others have none. Work goes on all cores; what was
-    finished before an interruption is not done again (a journal beside `out` keeps it). The result
-    depends neither on the number of cores nor on interruptions.
+    The columns `phash`, `taken` and `taken_from` (what the time is by: see `Photo`) are added to
+    the manifest's own. Photos that belong together share a `burst` (see `bursts.find_bursts`),
+    others have none. Work goes on all cores; what was finished before an interruption is not done
+    again (a journal beside `out` keeps it). The result depends neither on the number of cores nor
+    on interruptions.
 
     Args:
         source: A folder, looked through to its depth; or a manifest, whose files are checked and
@@ -82,8 +84,10 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
     results = read_all([os.path.join(folder, row.path) for row in rows], journal)
+    results, shared = without_shared_serials(results)
     kept, problems = _complete(rows, folder, results)
-    manifest = Manifest(tuple(_with_bursts(kept)), root)
+    photos, clocks = _with_bursts(kept)
+    manifest = Manifest(tuple(photos), root)
     if out is not None and journal is not None:
         manifest = manifest.save(out)
         journal.unlink(missing_ok=True)
@@ -92,7 +96,7 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     broken.sort(key=lambda problem: problem.path)
     return IndexResult(
         manifest, tuple(broken), tuple(found.skipped), duplicates,
-        tuple(reading.problems), tuple(reading.notes),
+        tuple(reading.problems), (*reading.notes, *shared, *clocks),
     )  # fmt: skip
 
 
@@ -231,9 +235,25 @@ def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:
     }
 
 
-def _with_bursts(photos: list[PhotoRecord]) -> list[PhotoRecord]:
-    """Bursts are found unless the manifest already names some."""
+def _with_bursts(photos: list[PhotoRecord]) -> tuple[list[PhotoRecord], list[str]]:
+    """Bursts are found unless the manifest already names some; a note on clocks that were reset."""
     if any(photo.burst for photo in photos):
-        return photos
+        return photos, []
     bursts = find_bursts(photos)
-    return [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]
+    named = [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]
+    return named, _on_reset_clocks(photos)
+
+
+def _on_reset_clocks(photos: Sequence[PhotoRecord]) -> list[str]:
+    """One note on the devices whose photos all carry one time."""
+    reset = reset_clocks(photos)
+    if not reset:
+        return []
+    device, time = min(reset.items())
+    count = sum(photo.device_id == device for photo in photos)
+    more = f", and those of {len(reset) - 1} more one each" if len(reset) > 1 else ""
+    return [
+        f"The {count} photos of {legible(device)} all carry the time {time}{more}: "
+        "a clock that was reset. "
+        "Such a time makes no burst; photos that look alike still do."
+    ]

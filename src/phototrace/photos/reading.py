@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from phototrace.photos.perceptual import phash
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
+SHARED_BY = 3
 _CHUNK = 8
 _VERSION = 2
 
@@ -57,6 +59,26 @@ def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Pr
             _note(journal, read)
         results |= {path: result for path, (_, result) in zip(chunk, read, strict=True)}
     return results
+
+
+def without_shared_serials(
+    results: Mapping[str, Facts | Problem],
+) -> tuple[dict[str, Facts | Problem], list[str]]:
+    """The results without serial numbers that three camera models or more have; notes on these.
+
+    Such a number is the maker's or a program's, not a body's.
+    """
+    models: dict[str, set[str]] = defaultdict(set)
+    for facts in results.values():
+        if isinstance(facts, Facts) and facts.serial:
+            models[facts.serial].add(f"{facts.make} {facts.model}".casefold())
+    shared = {serial for serial, of in models.items() if len(of) >= SHARED_BY}
+    kept = dict(results)
+    for path, facts in results.items():
+        if isinstance(facts, Facts) and facts.serial in shared:
+            kept[path] = replace(facts, serial="")
+    text = "The serial number {} stands in photos of {} camera models: it names no device."
+    return kept, [text.format(serial, len(models[serial])) for serial in sorted(shared)]
 
 
 _Key = tuple[str, int, int]
