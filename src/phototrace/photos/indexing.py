@@ -18,6 +18,7 @@ from phototrace.photos.manifest import (
     Problem,
     changed_problem,
     duplicate_problem,
+    is_kept_damaged,
 )
 from phototrace.photos.photo import legible
 from phototrace.photos.reading import Facts, read_all, without_shared_serials
@@ -48,7 +49,9 @@ class IndexResult:
     notes: tuple[str, ...] = ()
 
 
-def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
+def index(
+    source: Path, corpus: str = "folder", out: Path | None = None, *, keep_damaged: bool = False
+) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
     The columns `phash`, `taken` and `taken_from` (what the time is by: see `Photo`) are added to
@@ -62,6 +65,8 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
             whose missing columns are added, while all that it says is kept.
         corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
+        keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
+            `damage` has libjpeg's words.
 
     Raises:
         UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
@@ -83,7 +88,7 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
-    results = read_all([os.path.join(folder, row.path) for row in rows], journal)
+    results = read_all([os.path.join(folder, row.path) for row in rows], journal, keep_damaged)
     results, shared = without_shared_serials(results)
     kept, problems = _complete(rows, folder, results)
     photos, clocks = _with_bursts(kept)
@@ -100,8 +105,11 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     )  # fmt: skip
 
 
-def read_photos(path: Path, corpus: str = "folder") -> Manifest:
+def read_photos(path: Path, corpus: str = "folder", *, keep_damaged: bool = False) -> Manifest:
     """The manifest at `path`, or one of the photos in the folder `path`, which is not written.
+
+    With `keep_damaged`, JPEG that have lost data count as photos; those of a manifest are not
+    looked at for that, and all are marked as kept (column `damage`).
 
     Files of the folder that cannot be read, and a folder that looks like another corpus, are named
     in the log as warnings.
@@ -111,8 +119,9 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
         PhotoError: The folder holds photos, but none of them can be read.
     """
     if path.suffix.lower() in _ENDINGS and not path.is_dir():
-        return Manifest.load(path)
-    result = index(path, corpus)
+        given = Manifest.load(path)
+        return _all_kept(given) if keep_damaged else given
+    result = index(path, corpus, keep_damaged=keep_damaged)
     for text in (*result.notes, *(problem.text for problem in result.broken)):
         _log.warning("%s", text)
     if not result.manifest.photos:
@@ -120,6 +129,14 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
             f"None of the photos in {legible(path)} can be read. {result.broken[0].text}"
         )
     return result.manifest
+
+
+def _all_kept(manifest: Manifest) -> Manifest:
+    kept = (
+        p if is_kept_damaged(p) else replace(p, extra={**p.extra, "damage": "not looked at"})
+        for p in manifest.photos
+    )
+    return replace(manifest, photos=tuple(kept))
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -223,6 +240,7 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
             **row.extra,
             "phash": facts.phash,
             **_time(row, facts),
+            **({"damage": facts.damage} if facts.damage else {}),
         },
     )
 
