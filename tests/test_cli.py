@@ -121,6 +121,28 @@ def test_the_whole_way_from_a_folder_to_a_page(
     assert status == 0
 
 
+def test_a_damaged_photo_is_named_and_can_be_kept(
+    photos: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.csv"
+    for number in range(2):
+        data = photos.path_of(photos.photos[number]).read_bytes()
+        half = data[: len(data) // 2] + data[-2:] if number else data
+        (tmp_path / f"{number}.jpg").write_bytes(half)
+    status, _, errors = phototrace(capsys, "index", tmp_path, "-o", out)
+    assert status == 1
+    assert "1.jpg is a damaged JPEG" in errors
+    status, printed, _ = phototrace(capsys, "index", tmp_path, "-o", out, "--keep-damaged")
+    assert (status, printed.startswith("2 photos")) == (0, True)
+    assert phototrace(capsys, "audit", out)[0] == 0  # the index says that it was kept
+    table = tmp_path / "by-hand.csv"
+    rows = [f"{p.path},{p.sha256}" for p in Manifest.load(out).photos]
+    table.write_text("\n".join(["path,sha256", *rows]))
+    status, _, errors = phototrace(capsys, "audit", table)
+    assert (status, "damaged JPEG" in errors) == (1, True)
+    assert phototrace(capsys, "audit", table, "--keep-damaged")[0] == 0
+
+
 def test_a_transfer_and_a_hybrid_from_the_command_line(
     capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path
 ) -> None:

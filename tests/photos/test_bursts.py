@@ -57,3 +57,27 @@ def test_names_do_not_depend_on_the_order() -> None:
     photos = [record(n, f"2024-01-01T10:00:{n:02d}") for n in range(5)]
     assert find_bursts(photos) == find_bursts(photos[::-1])
     assert len(set(find_bursts(photos).values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "burst"),
+    [
+        (["2000-01-01T00:00:00"] * 4, set()),
+        (["2000-01-01T00:00:00"] * 3 + [""], set()),
+        (["2000-01-01T00:00:00"] * 2, {frozenset("12")}),
+        (["2000-01-01T00:00:00"] * 3 + ["2000-01-01T00:00:01"], {frozenset("1234")}),
+        (["2000-01-01T00:00:00"] * 3 + ["2000-01-09T00:00:00"], {frozenset("123")}),
+    ],
+)
+def test_a_time_that_all_photos_of_a_device_carry_makes_no_burst(
+    times: list[str], burst: set[frozenset[str]]
+) -> None:
+    photos = [record(n, taken) for n, taken in enumerate(times, start=1)]
+    other = [record(9, "2000-01-01T00:00:00", device="other")]
+    assert grouped(*photos, *other) == burst
+
+
+def test_photos_of_a_reset_clock_that_look_alike_are_still_a_burst() -> None:
+    photos = [record(n, "2000-01-01T00:00:00") for n in (1, 2)]
+    alike = [record(n, "2000-01-01T00:00:00", phash="0" * 16) for n in (3, 4)]
+    assert grouped(*photos, *alike) == {frozenset("34")}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from phototrace.photos.exif import TEXT_LIMIT, Exif, read_exif
+from phototrace.photos.exif import Exif, read_exif
+from phototrace.photos.ifd import TEXT_LIMIT
 from phototrace.photos.photo import read_photo
 
 
@@ -117,3 +118,38 @@ def test_png_exif_may_stand_behind_the_pixels(
     moved = data[:start] + data[start + length : end] + data[start : start + length] + data[end:]
     path.write_bytes(moved)
     assert read_photo(path).make == "Canon"
+
+
+@pytest.mark.parametrize("kind", [7, 129])  # UNDEFINED; UTF-8, as of Exif 3.0
+def test_text_of_other_types_is_read(exif_of: Callable[..., bytes], kind: int) -> None:
+    times = [(0x9003, kind, b"2020:01:02 03:04:05\0"), (0x9291, kind, b"5\0")]
+    main = [(271, kind, b"Acme\0"), (272, kind, "Käm 1".encode())]
+    found = read_exif(exif_of(main, [*times, (0xA431, kind, b"SN4711\0")]))
+    assert (found.make, found.model, found.serial) == ("Acme", "Käm 1", "SN4711")
+    assert found.taken == "2020-01-02T03:04:05.5"
+
+
+ORIGINAL = [(0x9003, 2, b"2020:01:01 00:00:01\0"), (0x9291, 2, b"11\0")]
+DIGITIZED = [(0x9004, 2, b"2020:01:01 00:00:02\0"), (0x9292, 2, b"22\0")]
+MODIFIED = [(0x0132, 2, b"2020:01:01 00:00:03\0")]
+FRACTION = [(0x9290, 2, b"33\0")]
+NO_DATE = [(0x9003, 2, b"0000:00:00 00:00:00\0")]
+
+
+@pytest.mark.parametrize(
+    ("main", "inner", "taken", "taken_from"),
+    [
+        (MODIFIED, [*FRACTION, *ORIGINAL, *DIGITIZED], "2020-01-01T00:00:01.11", ""),
+        (MODIFIED, [*FRACTION, *DIGITIZED], "2020-01-01T00:00:02.22", "digitized"),
+        (MODIFIED, [*NO_DATE, *DIGITIZED], "2020-01-01T00:00:02.22", "digitized"),
+        (MODIFIED, FRACTION, "2020-01-01T00:00:03.33", "modified"),
+        (MODIFIED, [*NO_DATE], "2020-01-01T00:00:03", "modified"),
+        ([], NO_DATE, "", ""),
+    ],
+)
+def test_a_time_falls_back_on_others_and_says_so(
+    exif_of: Callable[..., bytes], main: list[tuple[int, int, bytes]],
+    inner: list[tuple[int, int, bytes]], taken: str, taken_from: str,
+) -> None:  # fmt: skip
+    found = read_exif(exif_of(main, inner))
+    assert (found.taken, found.taken_from) == (taken, taken_from)

@@ -116,11 +116,11 @@ def test_an_interruption_is_taken_up_again(
     read: list[str] = []
     plain = reading._read
 
-    def stopping(path: str) -> Any:
+    def stopping(path: str, keep_damaged: bool) -> Any:
         read.append(path)
         if len(read) == 20:
             raise KeyboardInterrupt
-        return plain(path)
+        return plain(path, keep_damaged)
 
     journal.write_text('{"version": 1, "files": [["half a li')  # an earlier interruption
     monkeypatch.setattr(reading, "_read", stopping)
@@ -220,3 +220,47 @@ def test_real_photos(corpus: Path, tmp_path: Path) -> None:
     assert len(result.manifest.photos) == len(lines[1::40])
     assert result.broken == ()
     assert "original_width" in result.manifest.columns
+
+
+@pytest.mark.parametrize(
+    ("tag", "taken_from"), [(0x9003, ""), (0x9004, "digitized"), (306, "modified")]
+)
+def test_photos_a_second_apart_are_one_burst_by_any_date(
+    tmp_path: Path, picture: Picture, exif_of: Callable[..., bytes], serial: None,
+    tag: int, taken_from: str,
+) -> None:  # fmt: skip
+    for number in range(4):
+        moment = f"2020:05:05 10:00:0{number}" if number < 3 else "2020:05:05 11:00:00"
+        entry = [(tag, 2, moment.encode() + b"\0")]
+        main = [(271, 2, b"Acme\0"), (272, 2, b"Cam\0"), *(entry if tag == 306 else [])]
+        data = exif_of(main, [] if tag == 306 else entry)
+        picture(number).save(tmp_path / f"{number}.jpg", exif=b"Exif\0\0" + data)
+    photos = index(tmp_path, corpus="exif").manifest.photos
+    assert len({p.burst for p in photos[:3]} - {""}) == 1
+    assert photos[3].burst == ""
+    assert {p.extra["taken_from"] for p in photos} == {taken_from}
+
+
+def test_a_clock_that_was_reset_makes_no_burst_and_is_named(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    for number in range(7):
+        data = exif(["Nikon D90", "Canon A1"][number // 4], "2000:01:01 00:00:00", "A77")
+        picture(number).save(tmp_path / f"{number}.jpg", exif=data)
+    result = index(tmp_path, corpus="exif")
+    assert {p.burst for p in result.manifest.photos} == {""}
+    (note,) = result.notes
+    assert "3 photos of Canon A1 / A77 all carry the time 2000-01-01T00:00:00, and" in note
+    assert "those of 1 more one each" in note
+
+
+def test_a_serial_number_of_three_models_is_no_device_and_is_named(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    serials = {"Nikon D90": "A77", "Canon A1": "A77", "Sony X1": "A77", "Sony X2": "B88"}
+    for number, (camera, text) in enumerate([*serials.items(), ("Sony X3", "B88")]):
+        picture(number).save(tmp_path / f"{number}.jpg", exif=exif(camera, serial=text))
+    result = index(tmp_path, corpus="exif")
+    assert [p.device for p in result.manifest.photos] == ["", "", "", "B88", "B88"]
+    (note,) = result.notes
+    assert note == "The serial number A77 stands in photos of 3 camera models: it names no device."

@@ -91,6 +91,13 @@ def test_a_burst_is_known_by_device_and_time(record: Record) -> None:
     }  # fmt: skip
 
 
+def test_a_clock_that_was_reset_makes_no_burst(record: Record) -> None:
+    when = "2000-01-01T00:00:00"
+    assert found([record(n, taken=when) for n in range(3)], record(9, taken=when)).reasons == {}
+    known = [record(n, taken=when) for n in range(2)]
+    assert len(found(known, record(9, taken=when)).reasons) == 1
+
+
 def test_a_device_is_met_by_name_body_or_a_photo_beside(record: Record) -> None:
     known = [
         record(1, device="0", body="12345", taken="2020-05-05T10:00:00"),

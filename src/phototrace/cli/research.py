@@ -17,6 +17,10 @@ import typer
 from phototrace.cli.app import Json, app, list_items, show
 from phototrace.errors import UsageError
 
+KeepDamaged = Annotated[
+    bool,
+    typer.Option("--keep-damaged", help="Take JPEG that have lost a part all the same."),
+]
 _DEFECTS = {
     "missing": "things are missing from a whole copy of the collection",
     "misnamed": "are misnamed",
@@ -33,6 +37,7 @@ def index(
     corpus: Annotated[
         str, typer.Option(help="Its layout: folder, exif, dresden, vision or forchheim.")
     ] = "folder",
+    keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Read every photo of a folder into a manifest.
@@ -45,7 +50,7 @@ def index(
     from phototrace.photos.corpora import table1
     from phototrace.photos.indexing import index as index_photos
 
-    result = index_photos(folder, corpus=corpus, out=output)
+    result = index_photos(folder, corpus=corpus, out=output, keep_damaged=keep_damaged)
     classes = table1.served({r.camera for r in result.manifest.photos})
     facts = {
         "manifest": str(output),
@@ -82,6 +87,7 @@ def audit(
     by: Annotated[
         str | None, typer.Option(help="What the column 'part' is split by: photo, device, ...")
     ] = None,
+    keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Find leaks, duplicates and broken files.
@@ -101,7 +107,7 @@ def audit(
     if Path(source).is_dir() or Path(source).suffix.lower() in (".csv", ".parquet"):
         if photos or trunk:
             raise UsageError("--photos and --trunk go with a recipe, not with a manifest.")
-        manifest = read_photos(Path(source))
+        manifest = read_photos(Path(source), keep_damaged=keep_damaged)
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder with photos.")
         hand_made = any(part_of(r.extra.get("part", "")) for r in manifest.photos)
@@ -126,15 +132,16 @@ def audit(
         path = recipe_path(source)
         recipe = Recipe.load(path)
         trained = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
-        experiment = prepare(
-            recipe, gather_photos(recipe.photos, path.parent, photos, Path("runs"))
+        gathered = gather_photos(
+            recipe.photos, path.parent, photos, Path("runs"), keep_damaged=keep_damaged
         )
+        experiment = prepare(recipe, gathered)
         manifest = with_traces(experiment.manifest, Path("runs") / STORES)
         split = experiment.split
         notes = list(experiment.notes)
         devices = recipe.split.test_devices
         of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
-    problems = verify(manifest)
+    problems = verify(manifest, keep_damaged=keep_damaged)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
     leaks = [*find_leaks(sound, split), *of_trunk]
@@ -167,6 +174,7 @@ def train(
         bool,
         typer.Option("--allow-leaks", help="Train even if the split leaks; the run records it."),
     ] = False,
+    keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Train the network of a recipe.
@@ -188,9 +196,9 @@ def train(
     path = recipe_path(recipe)
     read = Recipe.load(path)
     source = Run.load(trunk) if trunk else load_trunk(read, path.parent)
+    gathered = gather_photos(read.photos, path.parent, photos, out, keep_damaged=keep_damaged)
     run = train_recipe(
-        read, gather_photos(read.photos, path.parent, photos, out), out,
-        resume=resume, allow_leaks=allow_leaks, trunk=source,
+        read, gathered, out, resume=resume, allow_leaks=allow_leaks, trunk=source
     )  # fmt: skip
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     last = {row["leg"]: row for row in rows}

@@ -67,15 +67,18 @@ class Experiment:
         )
 
 
-def gather_photos(choice: Photos, beside: Path, given: Path | None, work: Path) -> Manifest:
+def gather_photos(
+    choice: Photos, beside: Path, given: Path | None, work: Path, *, keep_damaged: bool = False
+) -> Manifest:
     """The manifest of a recipe: `given` (a folder or a manifest), else what its [photos] name.
 
     `beside` is the folder that the recipe's paths start from; simulated photos go to `work`.
+    `keep_damaged` takes JPEG that have lost data, as `read_photos` does.
     """
     if given is not None:
-        return read_photos(given, choice.corpus)
+        return read_photos(given, choice.corpus, keep_damaged=keep_damaged)
     if choice.manifest is not None:
-        return read_photos(beside / choice.manifest)
+        return read_photos(beside / choice.manifest, keep_damaged=keep_damaged)
     if choice.simulated is None:
         raise UsageError("The recipe names no photos. Give a manifest with --photos.")
     wanted = choice.simulated

@@ -33,6 +33,7 @@ from phototrace.patches.manipulations import EDITINGS
 from phototrace.patches.plan import PatchPlan, photo_rng
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
+from phototrace.photos.manifest import is_kept_damaged
 from phototrace.photos.photo import legible, read_pixels
 from phototrace.progress import parallel_map
 
@@ -83,7 +84,9 @@ def photo_pixels(plan: PatchPlan, photo: int) -> NDArray[np.uint8]:
     record, settings = plan.manifest.photos[photo], plan.settings
     path = plan.manifest.path_of(record)
     channels = settings.channels if settings.recompress is None else "rgb"
-    pixels = read_pixels(path, channels=channels, sha256=record.sha256)
+    pixels = read_pixels(
+        path, channels=channels, sha256=record.sha256, keep_damaged=is_kept_damaged(record)
+    )
     if pixels.shape[:2] != (record.height, record.width):
         raise PhotoError(
             f"{legible(path)} has {pixels.shape[1]} x {pixels.shape[0]} pixels where the manifest "

@@ -18,7 +18,7 @@ from phototrace.files import hash_of
 from phototrace.patches import cutting
 from phototrace.patches.manipulations import Edits
 from phototrace.photos.dealing import PARTS
-from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.manifest import Manifest, PhotoRecord, is_kept_damaged
 from phototrace.photos.photo import Channels
 from phototrace.photos.splits import Split
 
@@ -110,12 +110,14 @@ class PatchPlan:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over the settings, the photos' hashes and every row."""
+        kept = [record.sha256 for record in self.manifest.photos if is_kept_damaged(record)]
         columns = (self.photo, self.row, self.column, self.label, self.editing, self.part)
         return hash_of({
             "version": PLAN_VERSION,
             "settings": self.settings.to_dict(),
             "photos": [record.sha256 for record in self.manifest.photos],
             "rows": hash_of([column.tolist() for column in columns]),
+            **({"kept_damaged": kept} if kept else {}),
         })  # fmt: skip
 
     def stretch(self, first: int, last: int) -> PatchPlan:

@@ -13,6 +13,7 @@ from phototrace.photos.manifest import PhotoRecord, cell
 from phototrace.photos.perceptual import hashes_of, is_hash, near_pairs
 
 SECONDS = 10.0
+FROZEN = 3
 # Wider than what makes two files one picture: among photos of one body on real collections, pairs
 # that differ in eight or ten bits were still one series of a scene.
 BURST_BITS = 10
@@ -26,7 +27,7 @@ def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
     photos of any devices share one if they are versions of one photo (column `original`, as the
     corpora fill it). Further photos can link them. Photos of one model without a device count as
     one device here: too wide a burst costs a little, too narrow a one lets training photos into the
-    test.
+    test. A time that all photos of a device carry says nothing (see `reset_clocks`).
 
     The name is derived from the smallest SHA-256 in the burst.
     """
@@ -38,9 +39,10 @@ def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
         originals[cell(photo, "original")].append(number)
     originals.pop("", None)
     pairs = [pair for versions in originals.values() for pair in pairwise(versions)]
-    for numbers in devices.values():
+    reset = reset_clocks(photos)
+    for device, numbers in devices.items():
         members = [photos[n] for n in numbers]
-        near = [*_in_a_row(members), *_nearly_equal(members)]
+        near = [*([] if device in reset else _in_a_row(members)), *_nearly_equal(members)]
         pairs += [(numbers[a], numbers[b]) for a, b in near]
     bursts: dict[str, str] = {}
     for group in joined(len(photos), pairs):
@@ -48,6 +50,20 @@ def find_bursts(photos: Sequence[PhotoRecord]) -> dict[str, str]:
             name = hashlib.sha256(photos[group[0]].sha256.encode()).hexdigest()[:12]
             bursts |= {photos[n].id: name for n in group}
     return bursts
+
+
+def reset_clocks(photos: Sequence[PhotoRecord]) -> dict[str, str]:
+    """Device to the time that all its photos carry, three or more: its clock did not run.
+
+    Photos without a time do not count.
+    """
+    times: dict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        if moment_of(taken := cell(photo, "taken")) is not None:
+            times[photo.device_id].append(taken)
+    return {
+        device: of[0] for device, of in times.items() if len(of) >= FROZEN and len(set(of)) == 1
+    }
 
 
 def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from phototrace.photos.manifest import Manifest, PhotoRecord
-from phototrace.photos.reading import Facts, read_all
+from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 TRACES = ("phash", "look", "body", "taken")
 """The columns that indexing adds to know photos again by."""
@@ -24,15 +24,16 @@ def with_traces(manifest: Manifest, folder: Path) -> Manifest:
         return manifest
     folder.mkdir(parents=True, exist_ok=True)
     paths = {p.path: str(manifest.path_of(p)) for p in lacking}
-    read = read_all(list(dict.fromkeys(paths.values())), folder / _JOURNAL)
+    found = read_all(list(dict.fromkeys(paths.values())), folder / _JOURNAL, keep_damaged=True)
+    read, _ = without_shared_serials(found)
 
     def completed(photo: PhotoRecord) -> PhotoRecord:
         facts = read.get(paths.get(photo.path, ""))
         if not isinstance(facts, Facts) or facts.sha256 != photo.sha256:
             return photo
-        found = {"phash": facts.phash, "look": facts.look, "body": facts.serial,
-                 "taken": facts.taken}  # fmt: skip
+        traces = {"phash": facts.phash, "look": facts.look, "body": facts.serial,
+                  "taken": facts.taken}  # fmt: skip
         filled = {name: text for name, text in photo.extra.items() if text}
-        return replace(photo, extra={**photo.extra, **found, **filled})
+        return replace(photo, extra={**photo.extra, **traces, **filled})
 
     return replace(manifest, photos=tuple(map(completed, manifest.photos)))

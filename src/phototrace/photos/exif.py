@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 
-from phototrace.photos.ifd import Directory, read_directory
+from phototrace.photos.ifd import Directory, clean, read_directory
+from phototrace.photos.serials import maker_serial, stands_in
 
-TEXT_LIMIT = 200
 _MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF = 271, 272, 274, 305, 34665
-_TAKEN, _SUBSECOND, _SERIAL = 36867, 37521, 42033
+_TIMES = (
+    ("", 36867, 37521),  # DateTimeOriginal
+    ("digitized", 36868, 37522),  # DateTimeDigitized
+    ("modified", 306, 37520),  # DateTime: of the file, by the camera or by a program
+)
+"""What a time is of, and the tags of the time and its fraction; the first that is there counts."""
+_BODY_SERIAL, _CAMERA_SERIAL, _SERIAL = 0xA431, 0xC62F, 0xFDE9
+_MAIN = (_MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF, 306, _BODY_SERIAL, _CAMERA_SERIAL)
+_INNER = (
+    *(tag for _, *tags in _TIMES for tag in tags), _BODY_SERIAL, _CAMERA_SERIAL, _SERIAL
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Exif:
     """Make, model, software, serial: text without control characters, at most 200 long.
 
-    `orientation` is 1 to 8 (1 where absent or out of range). `taken` is DateTimeOriginal with its
-    fraction as ISO text (`2024-05-06T07:08:09.25`), "" where absent or no date.
+    `serial` is of the camera's body, from EXIF or else from the maker's note; what stands in for a
+    number (`0000000000`, `N/A`) is left out. `orientation` is 1 to 8 (1 where absent or out of
+    range). `taken` is ISO text with its fraction (`2024-05-06T07:08:09.25`), "" where absent or no
+    date: DateTimeOriginal, where `taken_from` is ""; without it DateTimeDigitized ("digitized"),
+    and without that DateTime ("modified").
     """
 
     make: str = ""
@@ -27,37 +39,50 @@ class Exif:
     serial: str = ""
     orientation: int = 1
     taken: str = ""
+    taken_from: str = ""
 
 
 def read_exif(data: bytes) -> Exif:
     """Read EXIF from a TIFF structure: a whole TIFF file, or an EXIF block. Never raises."""
     while data.startswith(b"Exif\x00\x00"):
         data = data[6:]
-    main = read_directory(data, (_MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF))
+    main = read_directory(data, _MAIN)
     offset = main.number(_EXIF, 0)
-    inner = Directory()
-    if offset:
-        inner = read_directory(data, (_TAKEN, _SUBSECOND, _SERIAL), offset)
+    inner = read_directory(data, _INNER, offset) if offset else Directory()
     orientation = main.number(_ORIENTATION, 1)
+    taken, taken_from = _time(main, inner)
+    make, model = _text(main, _MAKE), _text(main, _MODEL)
     return Exif(
-        make=_clean(main.text.get(_MAKE, "")),
-        model=_clean(main.text.get(_MODEL, "")),
-        software=_clean(main.text.get(_SOFTWARE, "")),
-        serial=_clean(inner.text.get(_SERIAL, "")),
+        make=make,
+        model=model,
+        software=_text(main, _SOFTWARE),
+        serial=_serial(main, inner) or maker_serial(data, offset, make, model),
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        taken=_iso(_clean(inner.text.get(_TAKEN, "")), _clean(inner.text.get(_SUBSECOND, ""))),
+        taken=taken,
+        taken_from=taken_from,
     )
 
 
-def _clean(text: str) -> str:
-    """Text up to the first NUL, without control, format and private characters."""
-    text = text.split("\x00", 1)[0]
-    kept = "".join(
-        " " if unicodedata.category(letter)[0] == "Z" else letter
-        for letter in text
-        if unicodedata.category(letter)[0] != "C"
-    )
-    return kept.strip()[:TEXT_LIMIT].strip()
+def _time(main: Directory, inner: Directory) -> tuple[str, str]:
+    for taken_from, tag, fraction in _TIMES:
+        for directory in (inner, main):
+            if taken := _iso(_text(directory, tag), _text(inner, fraction)):
+                return taken, taken_from
+    return "", ""
+
+
+def _serial(main: Directory, inner: Directory) -> str:
+    places = [(inner, _BODY_SERIAL), (main, _BODY_SERIAL), (main, _CAMERA_SERIAL)]
+    for directory, tag in [*places, (inner, _CAMERA_SERIAL), (inner, _SERIAL)]:
+        numbers = directory.numbers.get(tag, ())
+        text = _text(directory, tag) or (str(numbers[0]) if len(numbers) == 1 else "")
+        if not stands_in(text):
+            return text
+    return ""
+
+
+def _text(directory: Directory, tag: int) -> str:
+    return clean(directory.text.get(tag, ""))
 
 
 def _iso(text: str, fraction: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phototrace.errors import PhotoError, UsageError
-from phototrace.photos.bursts import find_bursts
+from phototrace.photos.bursts import find_bursts, reset_clocks
 from phototrace.photos.corpora import COLLECTIONS, CORPORA, Labels, Reading
 from phototrace.photos.finding import Found, find_photos
 from phototrace.photos.manifest import (
@@ -18,9 +18,10 @@ from phototrace.photos.manifest import (
     Problem,
     changed_problem,
     duplicate_problem,
+    is_kept_damaged,
 )
 from phototrace.photos.photo import legible
-from phototrace.photos.reading import Facts, read_all
+from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 _ENDINGS = (".csv", ".parquet")
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class IndexResult:
         skipped: Files that are no photos, are hidden, or do not belong to the corpus.
         duplicates: Photos with the same bytes as one that comes before.
         collection: What is missing, misnamed or otherwise unlike a whole copy of the collection.
-        notes: Sentences: what a whole copy of the collection holds, and how this one was read.
+        notes: Sentences: what a whole copy of the collection holds, and how this one was read;
+            serial numbers and times that name no device and no burst.
     """
 
     manifest: Manifest
@@ -47,11 +49,13 @@ class IndexResult:
     notes: tuple[str, ...] = ()
 
 
-def index(source: Path, corpus: str = "folder", out: Path | None = None) -> IndexResult:
+def index(
+    source: Path, corpus: str = "folder", out: Path | None = None, *, keep_damaged: bool = False
+) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
-    The columns `phash`, `look`, `body` (the serial number that EXIF says) and `taken` are added to
-    the manifest's own. Photos that belong together
+    The columns `phash`, `look`, `body` (the serial number that EXIF says), `taken` and `taken_from`
+    (what the time is by: see `Photo`) are added to the manifest's own. Photos that belong together
     share a `burst` (see `bursts.find_bursts`), others have none. Work goes on all cores; what was
     finished before an interruption is not done again (a journal beside `out` keeps it). The result
     depends neither on the number of cores nor on interruptions.
@@ -61,6 +65,8 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
             whose missing columns are added, while all that it says is kept.
         corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
+        keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
+            `damage` has libjpeg's words.
 
     Raises:
         UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
@@ -82,9 +88,11 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
-    results = read_all([os.path.join(folder, row.path) for row in rows], journal)
+    results = read_all([os.path.join(folder, row.path) for row in rows], journal, keep_damaged)
+    results, shared = without_shared_serials(results)
     kept, problems = _complete(rows, folder, results)
-    manifest = Manifest(tuple(_with_bursts(kept)), root)
+    photos, clocks = _with_bursts(kept)
+    manifest = Manifest(tuple(photos), root)
     if out is not None and journal is not None:
         manifest = manifest.save(out)
         journal.unlink(missing_ok=True)
@@ -93,12 +101,15 @@ def index(source: Path, corpus: str = "folder", out: Path | None = None) -> Inde
     broken.sort(key=lambda problem: problem.path)
     return IndexResult(
         manifest, tuple(broken), tuple(found.skipped), duplicates,
-        tuple(reading.problems), tuple(reading.notes),
+        tuple(reading.problems), (*reading.notes, *shared, *clocks),
     )  # fmt: skip
 
 
-def read_photos(path: Path, corpus: str = "folder") -> Manifest:
+def read_photos(path: Path, corpus: str = "folder", *, keep_damaged: bool = False) -> Manifest:
     """The manifest at `path`, or one of the photos in the folder `path`, which is not written.
+
+    With `keep_damaged`, JPEG that have lost data count as photos; those of a manifest are not
+    looked at for that, and all are marked as kept (column `damage`).
 
     Files of the folder that cannot be read, and a folder that looks like another corpus, are named
     in the log as warnings.
@@ -108,8 +119,9 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
         PhotoError: The folder holds photos, but none of them can be read.
     """
     if path.suffix.lower() in _ENDINGS and not path.is_dir():
-        return Manifest.load(path)
-    result = index(path, corpus)
+        given = Manifest.load(path)
+        return _all_kept(given) if keep_damaged else given
+    result = index(path, corpus, keep_damaged=keep_damaged)
     for text in (*result.notes, *(problem.text for problem in result.broken)):
         _log.warning("%s", text)
     if not result.manifest.photos:
@@ -117,6 +129,14 @@ def read_photos(path: Path, corpus: str = "folder") -> Manifest:
             f"None of the photos in {legible(path)} can be read. {result.broken[0].text}"
         )
     return result.manifest
+
+
+def _all_kept(manifest: Manifest) -> Manifest:
+    kept = (
+        p if is_kept_damaged(p) else replace(p, extra={**p.extra, "damage": "not looked at"})
+        for p in manifest.photos
+    )
+    return replace(manifest, photos=tuple(kept))
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -221,14 +241,39 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
             "phash": facts.phash,
             "look": facts.look,
             "body": facts.serial,
-            "taken": row.extra.get("taken") or facts.taken,
+            **_time(row, facts),
+            **({"damage": facts.damage} if facts.damage else {}),
         },
     )
 
 
-def _with_bursts(photos: list[PhotoRecord]) -> list[PhotoRecord]:
-    """Bursts are found unless the manifest already names some."""
+def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:
+    given = row.extra.get("taken", "")
+    return {
+        "taken": given or facts.taken,
+        "taken_from": row.extra.get("taken_from", "") if given else facts.taken_from,
+    }
+
+
+def _with_bursts(photos: list[PhotoRecord]) -> tuple[list[PhotoRecord], list[str]]:
+    """Bursts are found unless the manifest already names some; a note on clocks that were reset."""
     if any(photo.burst for photo in photos):
-        return photos
+        return photos, []
     bursts = find_bursts(photos)
-    return [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]
+    named = [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]
+    return named, _on_reset_clocks(photos)
+
+
+def _on_reset_clocks(photos: Sequence[PhotoRecord]) -> list[str]:
+    """One note on the devices whose photos all carry one time."""
+    reset = reset_clocks(photos)
+    if not reset:
+        return []
+    device, time = min(reset.items())
+    count = sum(photo.device_id == device for photo in photos)
+    more = f", and those of {len(reset) - 1} more one each" if len(reset) > 1 else ""
+    return [
+        f"The {count} photos of {legible(device)} all carry the time {time}{more}: "
+        "a clock that was reset. "
+        "Such a time makes no burst; photos that look alike still do."
+    ]

@@ -212,15 +212,23 @@ class Problem:
     text: str
 
 
-def verify(manifest: Manifest) -> list[Problem]:
+def verify(manifest: Manifest, *, keep_damaged: bool = False) -> list[Problem]:
     """Hold a manifest against its files; every photo is hashed and decoded, on all cores.
 
+    Args:
+        manifest: The photos.
+        keep_damaged: Take JPEG that have lost data. Those whose column `damage` says that they were
+            taken when they were indexed are taken in any case.
+
     Returns:
-        One problem for each file that is missing, changed (another SHA-256), unreadable, or a
-        duplicate (same SHA-256 as an earlier row), in the manifest's order.
+        One problem for each file that is missing, changed (another SHA-256), unreadable (damaged
+        also), or a duplicate (same SHA-256 as an earlier row), in the manifest's order.
     """
-    jobs = [(manifest.path_of(record), record.sha256) for record in manifest.photos]
-    found = parallel_map(check_file, jobs, "Checking photos")
+    jobs = [
+        (manifest.path_of(record), record.sha256, keep_damaged or is_kept_damaged(record))
+        for record in manifest.photos
+    ]
+    found = parallel_map(_check_job, jobs, "Checking photos")
     problems: list[Problem] = []
     first: dict[str, PhotoRecord] = {}
     for record, problem in zip(manifest.photos, found, strict=True):
@@ -232,13 +240,22 @@ def verify(manifest: Manifest) -> list[Problem]:
     return problems
 
 
-def check_file(job: tuple[Path, str]) -> Problem | None:
+def is_kept_damaged(record: PhotoRecord) -> bool:
+    """Whether a photo was taken although it has lost data: its column `damage` says which."""
+    return bool(record.extra.get("damage", "").strip())
+
+
+def _check_job(job: tuple[Path, str, bool]) -> Problem | None:
+    return check_file(job[:2], keep_damaged=job[2])
+
+
+def check_file(job: tuple[Path, str], *, keep_damaged: bool = False) -> Problem | None:
     """What is wrong with the file at `job[0]` that should have the SHA-256 `job[1]`, or None."""
     path, sha256 = job
     if not path.exists():
         return Problem(str(path), "missing", f"{legible(path)} is not there. Restore it.")
     try:
-        photo, _ = read_whole(path)
+        photo, _ = read_whole(path, keep_damaged=keep_damaged)
     except PhotoError as error:
         return Problem(str(path), "unreadable", str(error))
     if photo.sha256 != sha256:

@@ -7,7 +7,8 @@ decoded in a reduced form. Everything else is refused with a `PhotoError` that s
 CMYK, palette, more or fewer than 8 bits, floating point, Lab, YCbCr TIFF, animated PNG, TIFF with
 several pictures, raw, HEIC, AVIF, GIF, WebP, empty and damaged files, and what is not a plain file.
 
-A JPEG of which a part was lost in the middle decodes without complaint; only its hash tells.
+A JPEG of which a part was lost in the middle decodes all the same, to pixels that are not the
+camera's. `read_whole` names it as damaged, by what libjpeg remarks while it decodes (see `damage`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from PIL import Image
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
+from phototrace.photos.damage import decode_jpeg
 from phototrace.photos.decoding import Picture, Refused, open_picture
 
 PIXEL_LIMIT = 120_000_000
@@ -49,11 +51,15 @@ class Photo:
         model: EXIF.
         software: EXIF.
         orientation: EXIF, 1 to 8; 1 where absent.
-        taken: EXIF DateTimeOriginal with its fraction, ISO text without a zone; "" where absent.
+        taken: When it was taken, ISO text without a zone, with its fraction; "" where absent.
         qtables: Name of the quantisation tables, 10 hexadecimal digits; "" if not JPEG.
         quality: Nearest Independent JPEG Group quality of the luma table; None if not JPEG.
         subsampling: Luma sampling factors, "2x2" (across x down); "" if not JPEG.
-        serial: EXIF serial number of the camera body, "" where absent.
+        serial: Serial number of the camera body, by EXIF or the maker's note; "" where absent, or
+            where something like 0000000000 stands in its place.
+        taken_from: What `taken` is by: "" EXIF DateTimeOriginal, "digitized" DateTimeDigitized,
+            "modified" DateTime.
+        damage: What libjpeg says of data that a JPEG has lost; "" if nothing, or not decoded.
     """
 
     path: Path
@@ -71,6 +77,8 @@ class Photo:
     quality: int | None
     subsampling: str
     serial: str = ""
+    taken_from: str = ""
+    damage: str = ""
 
 
 def read_photo(path: Path) -> Photo:
@@ -89,14 +97,19 @@ def read_pixels(
     channels: Channels = "green",
     box: Box | None = None,
     sha256: str | None = None,
+    keep_damaged: bool = True,
 ) -> NDArray[np.uint8]:
     """Decode the photo at `path`, as stored.
+
+    A JPEG that has lost data gives wrong pixels and is not refused, unless `keep_damaged` is false:
+    indexing has judged the photos of a manifest already.
 
     Args:
         path: A JPEG, PNG or TIFF of at most 120 megapixels and 1 GiB.
         channels: "green", or "rgb" for all three colours.
         box: Part to cut out, (left, top, right, bottom) in pixels; right and bottom are exclusive.
         sha256: What the file's SHA-256 must be.
+        keep_damaged: Take JPEG whose data libjpeg calls corrupt.
 
     Returns:
         uint8 array of shape (height, width) for green, (height, width, 3) for RGB.
@@ -110,14 +123,27 @@ def read_pixels(
         raise PhotoError(
             f"{legible(path)} has changed since it was indexed. Restore it, or index again."
         )
-    return _decode(path, _open(path, data), channels, box)
+    picture = _open(path, data)
+    if keep_damaged:
+        return _decode(path, picture, channels, box)
+    return _decode_checked(path, data, picture, channels, box, keep_damaged)[0]
 
 
-def read_whole(path: Path, *, channels: Channels = "green") -> tuple[Photo, NDArray[np.uint8]]:
-    """`read_photo` and `read_pixels` in one reading of the file, so that both speak of it."""
+def read_whole(
+    path: Path, *, channels: Channels = "green", keep_damaged: bool = False
+) -> tuple[Photo, NDArray[np.uint8]]:
+    """`read_photo` and `read_pixels` in one reading of the file, so that both speak of it.
+
+    A JPEG whose data libjpeg calls corrupt is refused as damaged; with `keep_damaged` it is read,
+    and the photo's `damage` says what is wrong.
+
+    Raises:
+        PhotoError: The file cannot be read as a photo, or has lost data.
+    """
     data = _read_bytes(path)
     picture = _open(path, data)
-    return _describe(path, data, picture), _decode(path, picture, channels, None)
+    pixels, damage = _decode_checked(path, data, picture, channels, None, keep_damaged)
+    return replace(_describe(path, data, picture), damage=damage), pixels
 
 
 def legible(path: Path | str) -> str:
@@ -193,6 +219,7 @@ def _describe(path: Path, data: bytes, picture: Picture) -> Photo:
         software=exif.software,
         orientation=exif.orientation,
         taken=exif.taken,
+        taken_from=exif.taken_from,
         qtables=picture.qtables,
         quality=picture.quality,
         subsampling=picture.subsampling,
@@ -200,11 +227,36 @@ def _describe(path: Path, data: bytes, picture: Picture) -> Photo:
     )
 
 
+def _decode_checked(
+    path: Path, data: bytes, picture: Picture, channels: Channels, box: Box | None, keep: bool
+) -> tuple[NDArray[np.uint8], str]:
+    """The pixels, and what libjpeg says of lost data; raises where it does, unless `keep`."""
+    if picture.format not in ("JPEG", "MPO"):
+        return _decode(path, picture, channels, box), ""
+    image, grey = picture.image, picture.image.mode in _GREY_MODES
+    _check_call(path, image.size, channels, box)
+    try:
+        values, damage = decode_jpeg(data, image.size, grey)
+    except Exception as error:
+        raise _damaged(path, picture.format, error) from error
+    if damage and not keep:
+        raise PhotoError(
+            f"{legible(path)} is a damaged JPEG that has lost a part ({legible(damage)}): its "
+            "pixels are not the camera's. Copy it again from its source, leave it out, or take it "
+            "all the same with --keep-damaged (in Python keep_damaged=True)."
+        )
+    if values is None:  # Pillow decodes what has flaws, and says what it cannot decode
+        return _decode(path, picture, channels, box), damage
+    if box is not None:
+        values = values[box[1] : box[3], box[0] : box[2]]
+    if channels == "green":
+        return np.ascontiguousarray(values[..., 0 if grey else 1]), ""
+    return np.repeat(values, 3, axis=2) if grey else np.ascontiguousarray(values), ""
+
+
 def _decode(path: Path, picture: Picture, channels: Channels, box: Box | None) -> NDArray[np.uint8]:
-    if channels not in ("green", "rgb"):
-        raise UsageError(f"There are no channels {channels!r}. Choose green or rgb.")
     image: Image.Image = picture.image
-    _check_box(path, image.size, box)
+    _check_call(path, image.size, channels, box)
     try:
         image.load()
         if box is not None:
@@ -225,7 +277,9 @@ def _channels_of(image: Image.Image, channels: Channels) -> NDArray[np.uint8]:
     return np.ascontiguousarray(values[..., :3])
 
 
-def _check_box(path: Path, size: tuple[int, int], box: Box | None) -> None:
+def _check_call(path: Path, size: tuple[int, int], channels: str, box: Box | None) -> None:
+    if channels not in ("green", "rgb"):
+        raise UsageError(f"There are no channels {channels!r}. Choose green or rgb.")
     if box is None:
         return
     left, top, right, bottom = box

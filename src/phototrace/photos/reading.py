@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from phototrace.photos.perceptual import look, phash
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
+SHARED_BY = 3
 _CHUNK = 8
 _VERSION = 2
 
@@ -31,32 +34,58 @@ class Facts:
     model: str
     serial: str
     taken: str
+    taken_from: str
     phash: str
     look: str
+    damage: str = ""
 
 
-def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Problem]:
+def read_all(
+    paths: Sequence[str], journal: Path | None, keep_damaged: bool = False
+) -> dict[str, Facts | Problem]:
     """Decode every file once; the facts or the problem of each path.
 
     Args:
         paths: Absolute paths.
         journal: Where finished work is noted, so that a later call with the same journal goes on
             from there. A file that has changed its size or time since is read again.
+        keep_damaged: Take JPEG that have lost data; their facts say so.
     """
     results: dict[str, Facts | Problem] = {}
     known = _read_journal(journal) if journal else {}
     for path in paths:
         key = _key(path)
-        if key is not None and key in known:
+        if key is not None and key in known and (keep_damaged or not known[key].damage):
             results[path] = known[key]
     left = [path for path in paths if path not in results]
     chunks = [left[start : start + _CHUNK] for start in range(0, len(left), _CHUNK)]
     label = f"Reading photos ({_CHUNK} a step)"
-    for chunk, read in zip(chunks, parallel_map(_read_chunk, chunks, label), strict=True):
+    work = parallel_map(partial(_read_chunk, keep_damaged), chunks, label)
+    for chunk, read in zip(chunks, work, strict=True):
         if journal:
             _note(journal, read)
         results |= {path: result for path, (_, result) in zip(chunk, read, strict=True)}
     return results
+
+
+def without_shared_serials(
+    results: Mapping[str, Facts | Problem],
+) -> tuple[dict[str, Facts | Problem], list[str]]:
+    """The results without serial numbers that three camera models or more have; notes on these.
+
+    Such a number is the maker's or a program's, not a body's.
+    """
+    models: dict[str, set[str]] = defaultdict(set)
+    for facts in results.values():
+        if isinstance(facts, Facts) and facts.serial:
+            models[facts.serial].add(f"{facts.make} {facts.model}".casefold())
+    shared = {serial for serial, of in models.items() if len(of) >= SHARED_BY}
+    kept = dict(results)
+    for path, facts in results.items():
+        if isinstance(facts, Facts) and facts.serial in shared:
+            kept[path] = replace(facts, serial="")
+    text = "The serial number {} stands in photos of {} camera models: it names no device."
+    return kept, [text.format(serial, len(models[serial])) for serial in sorted(shared)]
 
 
 _Key = tuple[str, int, int]
@@ -70,21 +99,21 @@ def _key(path: str) -> _Key | None:
     return path, status.st_size, status.st_mtime_ns
 
 
-def _read_chunk(paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
+def _read_chunk(keep_damaged: bool, paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
     # The key is taken before reading: a file that changes meanwhile is read again later.
-    return [(_key(path), _read(path)) for path in paths]
+    return [(_key(path), _read(path, keep_damaged)) for path in paths]
 
 
-def _read(path: str) -> Facts | Problem:
+def _read(path: str, keep_damaged: bool) -> Facts | Problem:
     if not os.path.exists(path):
         return Problem(path, "missing", f"{legible(path)} is not there. Restore it.")
     try:
-        photo, green = read_whole(Path(path))
+        photo, green = read_whole(Path(path), keep_damaged=keep_damaged)
     except PhotoError as error:
         return Problem(path, "unreadable", str(error))
     return Facts(
         photo.sha256, photo.width, photo.height, photo.qtables, photo.make, photo.model,
-        photo.serial, photo.taken, phash(green), look(green),
+        photo.serial, photo.taken, photo.taken_from, phash(green), look(green), photo.damage,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from phototrace.errors import DamagedError
 from phototrace.files import written_whole
-from phototrace.photos.bursts import BURST_BITS, SECONDS, moment_of
+from phototrace.photos.bursts import BURST_BITS, SECONDS, moment_of, reset_clocks
 from phototrace.photos.grouping import connected
 from phototrace.photos.manifest import Manifest, PhotoRecord, cell
 from phototrace.photos.perceptual import (
@@ -168,6 +168,7 @@ def remember(photos: Sequence[PhotoRecord], key: bytes) -> Remembered:
     hashes = [cell(p, "phash") for p in photos]
     looks = [cell(p, "look") for p in photos]
     hashed = [is_hash(a) and is_look(b) for a, b in zip(hashes, looks, strict=True)]
+    reset = reset_clocks(photos)
     texts = {
         "device": [p.device_id for p in photos],
         "body": [cell(p, "body") for p in photos],
@@ -180,7 +181,7 @@ def remember(photos: Sequence[PhotoRecord], key: bytes) -> Remembered:
         hashed=np.array(hashed, dtype=np.bool_),
         phash=hashes_of([h if is_hash(h) else "0" for h in hashes]),
         look=looks_of(looks),
-        taken=np.array([_microseconds(p) for p in photos], dtype=np.int64),
+        taken=np.array([_microseconds(p, reset) for p in photos], dtype=np.int64),
         known_device=np.array([bool(p.device) for p in photos], dtype=np.bool_),
         **names,
     )
@@ -303,8 +304,9 @@ def _proof(key: bytes) -> str:
     return hashlib.sha256(b"phototrace key " + key).hexdigest() if key else ""
 
 
-def _microseconds(photo: PhotoRecord) -> int:
-    moment = moment_of(cell(photo, "taken"))
+def _microseconds(photo: PhotoRecord, reset: Collection[str]) -> int:
+    """When a photo was taken; of a device whose clock did not run, nobody knows."""
+    moment = None if photo.device_id in reset else moment_of(cell(photo, "taken"))
     if moment is None:
         return int(_UNTAKEN)
     return int(np.datetime64(moment, "us").astype(np.int64))
