@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
 from phototrace.patches.store import PatchStore
+from phototrace.photos.copies import without_conflicts
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.indexing import read_photos
-from phototrace.photos.manifest import Manifest
+from phototrace.photos.manifest import Manifest, Problem
 from phototrace.photos.splits import Split, make_split
 from phototrace.simulation.collection import simulate
 
@@ -97,6 +98,7 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     There is one split for all legs, of all photos that the recipe takes: what tests one leg
     trains none. `part` is what errors call a leg.
     """
+    manifest, conflicts = without_conflicts(manifest)
     chosen = with_enough(taken(manifest, recipe.photos), recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
@@ -105,7 +107,7 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     )  # fmt: skip
     tasks: dict[str, Task] = {}
     plans: dict[str, PatchPlan] = {}
-    notes: list[str] = []
+    notes = list(_conflicting(conflicts))
     for name, leg in recipe.legs.items():
         try:
             own = with_enough(taken_by_leg(chosen, leg), leg, f"[{part}s.{name}]")
@@ -149,6 +151,15 @@ def require_a_batch(what: str, patches: int, batch_size: int) -> None:
         raise UsageError(
             f"{what} has {patches} training patches, fewer than its batch of {batch_size}. "
             "Use more photos, or a smaller batch_size."
+        )
+
+
+def _conflicting(conflicts: Sequence[Problem]) -> Iterator[str]:
+    """A note on photos that the manifest lists under two cameras or devices."""
+    if conflicts:
+        yield (
+            f"{len(conflicts)} photos are left out because the manifest lists a file under two "
+            f"cameras or devices. The first: {conflicts[0].text}"
         )
 
 
