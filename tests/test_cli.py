@@ -85,7 +85,7 @@ def test_the_whole_way_from_a_folder_to_a_page(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
     manifest, runs = tmp_path / "photos.parquet", tmp_path / "runs"
-    status, out, err = phototrace(capsys, "index", folder, "-o", manifest)
+    status, out, err = phototrace(capsys, "index", folder, "--corpus", "folder", "-o", manifest)
     assert status == 1
     assert "20 photos of 2 camera models and 4 devices" in out
     assert "1 could not be read" in err
@@ -110,7 +110,9 @@ def test_the_whole_way_from_a_folder_to_a_page(
     assert "median filter" in page.read_text()
     assert not list(tmp_path.rglob("*.tmp"))
 
-    status, out, err = phototrace(capsys, "evaluate", runs / "camera", folder, "--json")
+    status, out, err = phototrace(
+        capsys, "evaluate", runs / "camera", folder, "--corpus", "folder", "--json"
+    )
     assert status == 1
     facts = json.loads(out)
     assert facts["evaluations"][0]["task"] == "camera"

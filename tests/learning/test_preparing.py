@@ -184,3 +184,13 @@ def test_a_store_that_has_changed_is_noticed_before_training(
     with pytest.raises(DamagedError, match=r"patches-00000\.npy has changed"):
         train_recipe(hybrid(name="again"), photos, tmp_path, backbone=tiny)
     assert not (tmp_path / "again" / "checkpoint").exists()
+
+
+def test_a_file_under_two_cameras_trains_neither(photos: Manifest) -> None:
+    first = photos.photos[0]
+    other = replace(first, path="again.jpg", model="Z")
+    legs = {"a": {**MANIPULATION, "batch_size": 8}}
+    for records in ((*photos.photos, other), (other, *photos.photos)):
+        made = prepare(hybrid(legs=legs), replace(photos, photos=records))
+        assert first.sha256 not in {r.sha256 for r in made.manifest.photos}
+        assert made.notes[0].startswith("2 photos are left out because the manifest lists a file")

@@ -233,7 +233,7 @@ def test_photos_that_no_index_has_looked_at_are_checked(damaged: Path) -> None:
     from phototrace.patches.plan import PatchSettings, plan_patches
     from phototrace.photos.splits import make_split
 
-    kept = index(damaged, keep_damaged=True).manifest
+    kept = index(damaged, "folder", keep_damaged=True).manifest
     by_hand = replace(kept, photos=tuple(replace(p, extra={}) for p in kept.photos))
     assert [(p.path, p.kind) for p in verify(by_hand)] == [("Acme_A1/1.jpg", "unreadable")]
     assert verify(by_hand, keep_damaged=True) == []
@@ -262,7 +262,9 @@ def test_a_training_takes_damaged_photos_only_where_it_is_told(damaged: Path) ->
     from phototrace.learning.recipe import Photos
 
     for keep, photos in ((False, 3), (True, 4)):
-        gathered = gather_photos(Photos(), damaged, damaged, damaged / "work", keep_damaged=keep)
+        gathered = gather_photos(
+            Photos(corpus="folder"), damaged, damaged, damaged / "work", keep_damaged=keep
+        )
         assert len(gathered.photos) == photos
 
 

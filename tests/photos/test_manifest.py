@@ -265,3 +265,33 @@ def test_the_real_manifest_is_read_and_kept(corpus: Path, tmp_path: Path) -> Non
     with (tmp_path / "m.csv").open(newline="") as new, (corpus / "manifest.csv").open() as old:
         for mine, given in zip(csv.DictReader(new), csv.DictReader(old), strict=True):
             assert all(mine[name] == given[name] for name in given if name != "path")
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "advice"),
+    [
+        ("camera", "my old one", "columns make and model"),
+        ("device_id", "phone 3", "column device"),
+        ("id", "17", "Rename your column"),
+    ],
+)
+def test_a_column_of_ones_own_under_a_derived_name_is_refused(
+    tmp_path: Path, column: str, text: str, advice: str
+) -> None:
+    path = tmp_path / "m.csv"
+    rows = f"a.jpg,{'0' * 64},Nikon,D70,1,\nb.jpg,{'1' * 64},Nikon,D70,1,{text}\n"
+    path.write_text(f"path,sha256,make,model,device,{column}\n{rows}")
+    with pytest.raises(UsageError, match=rf"Row 3 of .*{column!r} says {text}.*{advice}"):
+        Manifest.load(path)
+
+
+def test_a_derived_column_that_says_what_is_derived_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(
+        "path,sha256,make,model,device,camera,device_id,id\n"
+        f"a.jpg,{'0' * 64},Nikon,D70,1,Nikon D70,Nikon D70 / 1,{'0' * 16}\n"
+        f"b.jpg,{'1' * 64},Nikon,D70,,,,\n"
+    )
+    manifest = Manifest.load(path)
+    assert [row.extra for row in manifest.photos] == [{}, {}]
+    assert [row.camera for row in manifest.where(camera="Nikon D70").photos] == ["Nikon D70"] * 2

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from phototrace.cli.app import Json, app, list_items, show
+from phototrace.cli.found import CorpusChoice, facts_of, list_found, photos_of, tell
 from phototrace.errors import UsageError
 
 KeepDamaged = Annotated[
@@ -34,23 +35,24 @@ _DEFECTS = {
 def index(
     folder: Annotated[Path, typer.Argument(help="Folder of photos, or a manifest CSV.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
-    corpus: Annotated[
-        str, typer.Option(help="Its layout: folder, exif, dresden, vision or forchheim.")
-    ] = "folder",
+    corpus: CorpusChoice = None,
     keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Read every photo of a folder into a manifest.
 
+    Cameras come from EXIF, and where it names none from folders that plainly do (auto).
+
     \b
     Examples:
       phototrace index photos/ -o photos.parquet
+      phototrace index photos/ --corpus folder -o photos.parquet
       phototrace index Dresden/ --corpus dresden -o dresden.parquet
     """
     from phototrace.photos.corpora import table1
     from phototrace.photos.indexing import index as index_photos
 
-    result = index_photos(folder, corpus=corpus, out=output, keep_damaged=keep_damaged)
+    result = index_photos(folder, corpus or "auto", output, keep_damaged=keep_damaged)
     classes = table1.served({r.camera for r in result.manifest.photos})
     facts = {
         "manifest": str(output),
@@ -58,11 +60,9 @@ def index(
         "photos": len(result.manifest.photos),
         "cameras": len({r.camera for r in result.manifest.photos if r.camera}),
         "devices": len({r.device_id for r in result.manifest.photos if r.camera}),
-        "broken": [vars(p) for p in result.broken],
-        "duplicates": [vars(p) for p in result.duplicates],
+        **facts_of(result),
         "skipped": [vars(p) for p in result.skipped],
         "collection": [vars(p) for p in result.collection],
-        "notes": list(result.notes),
         "table_1": classes,
     }
     show(facts, as_json, lambda: "\n".join([
@@ -71,12 +71,11 @@ def index(
         *result.notes,
         table1.sentence(classes),
     ]))  # fmt: skip
-    list_items("could not be read", result.broken)
-    list_items("are copies of others and left out", result.duplicates)
+    list_found(result)
     list_items("are left out", result.skipped)
     for kind, what in _DEFECTS.items():
         list_items(what, (p for p in result.collection if p.kind == kind))
-    raise typer.Exit(1 if result.broken else 0)
+    raise typer.Exit(1 if result.broken or result.conflicts else 0)
 
 
 @app.command()
@@ -87,27 +86,31 @@ def audit(
     by: Annotated[
         str | None, typer.Option(help="What the column 'part' is split by: photo, device, ...")
     ] = None,
+    corpus: CorpusChoice = None,
     keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Find leaks, duplicates and broken files.
 
-    A leak is a photo, burst, device or scene that training and test must not share, but do.
+    A leak is a photo, burst, device or scene that training and test must not share, but do. A file
+    that stands under two cameras or devices is a conflict.
 
     \b
     Examples:
       phototrace audit photos.parquet
+      phototrace audit photos/ --corpus exif
       phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
     from phototrace.photos.audit import part_of, split_from_column
-    from phototrace.photos.indexing import read_photos
-    from phototrace.photos.manifest import verify
+    from phototrace.photos.copies import check
+    from phototrace.photos.indexing import IndexResult, is_manifest
 
-    if Path(source).is_dir() or Path(source).suffix.lower() in (".csv", ".parquet"):
+    if Path(source).is_dir() or is_manifest(Path(source)):
         if photos or trunk:
             raise UsageError("--photos and --trunk go with a recipe, not with a manifest.")
-        manifest = read_photos(Path(source), keep_damaged=keep_damaged)
+        found = photos_of(Path(source), corpus, keep_damaged=keep_damaged)
+        manifest = replace(found.manifest, photos=found.listed)
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder with photos.")
         hand_made = any(part_of(r.extra.get("part", "")) for r in manifest.photos)
@@ -132,31 +135,40 @@ def audit(
         path = recipe_path(source)
         recipe = Recipe.load(path)
         trained = Run.load(trunk) if trunk else load_trunk(recipe, path.parent)
-        gathered = gather_photos(
-            recipe.photos, path.parent, photos, Path("runs"), keep_damaged=keep_damaged
+        found = (
+            photos_of(photos, corpus, recipe.photos.corpus, keep_damaged=keep_damaged)
+            if photos
+            else IndexResult(gather_photos(recipe.photos, path.parent, None, Path("runs")))
         )
-        experiment = prepare(recipe, gathered)
+        experiment = prepare(recipe, found.manifest)
         manifest = with_traces(experiment.manifest, Path("runs") / STORES)
         split = experiment.split
         notes = list(experiment.notes)
         devices = recipe.split.test_devices
         of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
-    problems = verify(manifest, keep_damaged=keep_damaged)
-    bad = {problem.path for problem in problems if problem.kind != "duplicate"}
+    if found.just_read:
+        problems = [*found.broken, *found.duplicates, *found.conflicts]
+    else:
+        checked = check(manifest, keep_damaged=keep_damaged)
+        problems = list(dict.fromkeys([*checked, *found.conflicts]))
+    bad = {p.path for p in problems if p.kind not in ("duplicate", "conflict")}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
     leaks = [*find_leaks(sound, split), *of_trunk]
     facts = {
-        "photos": len(manifest.photos),
+        "photos": len({r.path for r in manifest.photos} | bad),
         "split": split.hash if split else None,
-        "notes": notes,
+        **facts_of(found),
+        "notes": [*found.notes, *notes],
         "broken": [vars(p) for p in problems],
         "leaks": [vars(leak) for leak in leaks],
     }
     show(facts, as_json, lambda: "\n".join([
-        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks.",
+        f"{facts['photos']} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks.",
+        *found.notes,
         *notes,
     ]))  # fmt: skip
     list_items("are broken or duplicate", problems)
+    list_found(found, "broken", "duplicates", "conflicts")
     list_items("leak", leaks)
     raise typer.Exit(1 if problems or leaks else 0)
 
@@ -191,29 +203,37 @@ def train(
     from phototrace.learning.run import Run
     from phototrace.learning.training import train_recipe
     from phototrace.learning.transfer import load_trunk
+    from phototrace.photos.indexing import IndexResult
     from phototrace.recipes import recipe_path
 
     path = recipe_path(recipe)
     read = Recipe.load(path)
     source = Run.load(trunk) if trunk else load_trunk(read, path.parent)
-    gathered = gather_photos(read.photos, path.parent, photos, out, keep_damaged=keep_damaged)
+    found = (
+        photos_of(photos, None, read.photos.corpus, keep_damaged=keep_damaged)
+        if photos
+        else IndexResult(
+            gather_photos(read.photos, path.parent, None, out, keep_damaged=keep_damaged)
+        )
+    )
+    tell(found)
     run = train_recipe(
-        read, gathered, out, resume=resume, allow_leaks=allow_leaks, trunk=source
-    )  # fmt: skip
+        read, found.manifest, out, resume=resume, allow_leaks=allow_leaks, trunk=source
+    )
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     last = {row["leg"]: row for row in rows}
     facts = {
         "run": str(run.folder), "hash": run.hash, "epoch": rows[-1]["epoch"], "legs": last,
-        "notes": run.provenance.get("notes", []),
+        **facts_of(found), "notes": [*found.notes, *run.provenance.get("notes", [])],
     }  # fmt: skip
     skipped = [s for each in run.provenance["skipped"].values() for s in each]
-    found = [run.tasks[leg].of_row(row) for leg, row in last.items()]
+    said = [run.tasks[leg].of_row(row) for leg, row in last.items()]
     show(facts, as_json, lambda: (
         f"{run.folder}: after {rows[-1]['epoch']} epochs, on the validation part: "
-        f"{', '.join(found)}. Next: phototrace evaluate {run.folder} MANIFEST"
+        f"{', '.join(said)}. Next: phototrace evaluate {run.folder} MANIFEST"
     ))  # fmt: skip
     list_items("could not be read", skipped)
-    raise typer.Exit(1 if skipped else 0)
+    raise typer.Exit(1 if skipped or found.broken or found.conflicts else 0)
 
 
 @app.command()
@@ -222,33 +242,41 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page and the predictions.")
     ] = None,
+    corpus: CorpusChoice = None,
     as_json: Json = False,
 ) -> None:
     """Test runs on photos that they were not trained on.
 
     The result is a page with the accuracy of every leg and its intervals. With two runs or more,
-    the page also has the paired difference between the first run and each other run of its task.
+    the page also has the paired difference between the first run and each other run of its task. A
+    folder is read as the recipe of the runs says, unless --corpus is given.
 
     \b
-    Example:
+    Examples:
       phototrace evaluate runs/manipulation photos.parquet
+      phototrace evaluate runs/cameras photos/ --corpus folder
     """
     from phototrace.evidence.assessing import assess
     from phototrace.learning.run import Run
-    from phototrace.photos.indexing import index as index_photos
-    from phototrace.photos.manifest import Manifest
 
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
     folders, photos = [Path(name) for name in runs[:-1]], Path(runs[-1])
     opened = [Run.open(folder) for folder in folders]
-    found = index_photos(photos) if photos.is_dir() else None
-    manifest = found.manifest if found else Manifest.load(photos)
-    result = assess(opened, manifest, out or folders[0] / "evaluation")
-    broken = [*(vars(p) for p in (found.broken if found else ())), *result.unreadable()]
-    show({**result.to_dict(), "broken": broken}, as_json, lambda: "\n".join(result.sentences()))
+    corpora = sorted({run.recipe.photos.corpus for run in opened})
+    if photos.is_dir() and not corpus and len(corpora) > 1:
+        raise UsageError(
+            f"The runs' recipes read a folder in different ways ({', '.join(corpora)}). Choose one "
+            "with --corpus, or index the folder first."
+        )
+    found = photos_of(photos, corpus, corpora[0])
+    tell(found, "broken")
+    result = assess(opened, found.manifest, out or folders[0] / "evaluation")
+    broken = [*(vars(p) for p in found.broken), *result.unreadable()]
+    facts = {**result.to_dict(), **facts_of(found), "broken": broken}
+    show(facts, as_json, lambda: "\n".join(result.sentences()))
     list_items("could not be read or tested", broken)
-    raise typer.Exit(1 if broken else 0)
+    raise typer.Exit(1 if broken or found.conflicts else 0)
 
 
 @app.command()

@@ -20,9 +20,10 @@ from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
 from phototrace.patches.store import PatchStore
+from phototrace.photos.copies import without_conflicts
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.indexing import read_photos
-from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.manifest import Manifest, PhotoRecord, Problem
 from phototrace.photos.photo import legible
 from phototrace.photos.splits import Split, make_split
 from phototrace.simulation.collection import simulate
@@ -101,6 +102,7 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     There is one split for all legs, of all photos that the recipe takes: what tests one leg
     trains none. `part` is what errors call a leg.
     """
+    manifest, conflicts = without_conflicts(manifest)
     all_taken = taken(manifest, recipe.photos)
     chosen = with_enough(all_taken, recipe.photos, "[photos]")
     by = recipe.split
@@ -110,7 +112,8 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     )  # fmt: skip
     tasks: dict[str, Task] = {}
     plans: dict[str, PatchPlan] = {}
-    notes = [*_too_few(all_taken, recipe.photos, "[photos]"), *split.notes]
+    notes = [*_conflicting(conflicts), *_too_few(all_taken, recipe.photos, "[photos]")]
+    notes += split.notes
     for name, leg in recipe.legs.items():
         try:
             by_leg = taken_by_leg(chosen, leg)
@@ -197,6 +200,15 @@ def require_a_batch(what: str, patches: int, batch_size: int) -> None:
         raise UsageError(
             f"{what} has {patches} training patches, fewer than its batch of {batch_size}. "
             "Use more photos, or a smaller batch_size."
+        )
+
+
+def _conflicting(conflicts: Sequence[Problem]) -> Iterator[str]:
+    """A note on photos that the manifest lists under two cameras or devices."""
+    if conflicts:
+        yield (
+            f"{len(conflicts)} photos are left out because the manifest lists a file under two "
+            f"cameras or devices. The first: {conflicts[0].text}"
         )
 
 

@@ -48,7 +48,8 @@ class Photos(Part):
 
     Attributes:
         manifest: Manifest file, relative to the recipe; `--photos` takes its place.
-        corpus: How a folder given with `--photos` is laid out, as in `index`.
+        corpus: How a folder of photos is read, as in `index`: that of `--photos`, and one that a
+            run of this recipe is evaluated on.
         simulated: Make simulated photos in place of reading a manifest.
         where: Manifest columns and the values kept.
         rename: Camera models that count as another one (`"Nikon D70s" = "Nikon D70"`).
@@ -57,7 +58,7 @@ class Photos(Part):
     """
 
     manifest: str | None = None
-    corpus: Literal["folder", "exif", "dresden", "vision", "forchheim"] = "folder"
+    corpus: Literal["auto", "folder", "exif", "dresden", "vision", "forchheim"] = "auto"
     simulated: Simulated | None = None
     where: dict[str, list[str]] = {}
     rename: dict[str, str] = {}

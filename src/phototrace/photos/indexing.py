@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.bursts import find_bursts, reset_clocks
+from phototrace.photos.copies import sift, without_conflicts
 from phototrace.photos.corpora import COLLECTIONS, CORPORA, Labels, Reading
 from phototrace.photos.finding import Found, find_photos
+from phototrace.photos.labelling import Labelling
 from phototrace.photos.manifest import (
     Manifest,
     PhotoRecord,
     Problem,
     changed_problem,
-    duplicate_problem,
     is_kept_damaged,
 )
+from phototrace.photos.names import TABLE, camera_names, near_names
 from phototrace.photos.photo import legible
 from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 _ENDINGS = (".csv", ".parquet")
+_LISTED = 20
 _log = logging.getLogger(__name__)
 
 
@@ -35,22 +38,30 @@ class IndexResult:
         manifest: The photos that can be read, each once.
         broken: Photos that are missing, changed or unreadable.
         skipped: Files that are no photos, are hidden, or do not belong to the corpus.
-        duplicates: Photos with the same bytes as one that comes before.
+        duplicates: Photos with the same bytes as one that is kept.
         collection: What is missing, misnamed or otherwise unlike a whole copy of the collection.
-        notes: Sentences: what a whole copy of the collection holds, and how this one was read;
-            serial numbers and times that name no device and no burst.
+        notes: Sentences: what a whole copy of the collection holds, how this one was read, which
+            cameras may be named in two ways, serial numbers and times that name no device or burst.
+        conflicts: Photos of which copies lie or are listed under two cameras or two devices.
+        contradictions: Photos whose EXIF names another camera than their folder.
+        listed: All photos that can be read, with copies and conflicts.
+        just_read: Whether every file was read for this, and not taken from a manifest.
     """
 
     manifest: Manifest
-    broken: tuple[Problem, ...]
-    skipped: tuple[Problem, ...]
-    duplicates: tuple[Problem, ...]
+    broken: tuple[Problem, ...] = ()
+    skipped: tuple[Problem, ...] = ()
+    duplicates: tuple[Problem, ...] = ()
     collection: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    conflicts: tuple[Problem, ...] = ()
+    contradictions: tuple[Problem, ...] = ()
+    listed: tuple[PhotoRecord, ...] = ()
+    just_read: bool = False
 
 
 def index(
-    source: Path, corpus: str = "folder", out: Path | None = None, *, keep_damaged: bool = False
+    source: Path, corpus: str = "auto", out: Path | None = None, *, keep_damaged: bool = False
 ) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
@@ -63,7 +74,7 @@ def index(
     Args:
         source: A folder, looked through to its depth; or a manifest, whose files are checked and
             whose missing columns are added, while all that it says is kept.
-        corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
+        corpus: How the folder is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
         keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
             `damage` has libjpeg's words.
@@ -75,14 +86,17 @@ def index(
     if out is not None:
         _check_out(out, source)
     journal = out.parent / f".{out.name}.journal" if out is not None else None
-    if source.suffix.lower() in _ENDINGS and not source.is_dir():
+    if is_manifest(source):
         given = Manifest.load(source)
         rows, found, reading = list(given.photos), Found(), Reading([])
+        labelling = Labelling("", camera_names(given.root))
         root = given.root
     else:
-        leave_out = frozenset(os.path.abspath(path) for path in (out, journal) if path)
+        own_table = source / TABLE
+        leave_out = frozenset(os.path.abspath(path) for path in (out, journal, own_table) if path)
         found = find_photos(source, leave_out)
         (rows, reading), root = _labelled(source, corpus, found), source
+        labelling = Labelling(corpus, camera_names(source))
     if not rows and not found.broken:
         raise UsageError(f"There are no photos in {legible(source)}. Check the path.")
     if journal is not None:
@@ -90,44 +104,67 @@ def index(
     folder = os.path.abspath(root)
     results = read_all([os.path.join(folder, row.path) for row in rows], journal, keep_damaged)
     results, shared = without_shared_serials(results)
-    kept, problems = _complete(rows, folder, results)
-    photos, clocks = _with_bursts(kept)
+    listed, problems = _complete(rows, folder, results, labelling)
+    sifted = sift(listed, labelling.names, _links_below(folder))
+    photos, clocks = _with_bursts(sifted.kept)
     manifest = Manifest(tuple(photos), root)
     if out is not None and journal is not None:
         manifest = manifest.save(out)
         journal.unlink(missing_ok=True)
-    duplicates = tuple(p for p in problems if p.kind == "duplicate")
-    broken = [*found.broken, *(p for p in problems if p.kind != "duplicate")]
-    broken.sort(key=lambda problem: problem.path)
+    broken = sorted([*found.broken, *problems], key=lambda problem: problem.path)
     return IndexResult(
-        manifest, tuple(broken), tuple(found.skipped), duplicates,
-        tuple(reading.problems), (*reading.notes, *shared, *clocks),
+        manifest, tuple(broken), tuple(found.skipped), sifted.duplicates,
+        tuple(reading.problems), (*reading.notes, *labelling.notes, *shared, *clocks),
+        sifted.conflicts, tuple(labelling.contradictions), tuple(listed), just_read=True,
     )  # fmt: skip
 
 
-def read_photos(path: Path, corpus: str = "folder", *, keep_damaged: bool = False) -> Manifest:
-    """The manifest at `path`, or one of the photos in the folder `path`, which is not written.
+def survey(path: Path, corpus: str = "auto", *, keep_damaged: bool = False) -> IndexResult:
+    """The photos of a manifest or folder for use now, with what is wrong with them.
+
+    A folder is indexed and nothing written. A manifest is taken at its word: its files are not
+    opened, and its copies stay. Of both, photos that stand under two cameras or devices are left
+    out and listed, and names that may mean one camera are noted.
 
     With `keep_damaged`, JPEG that have lost data count as photos; those of a manifest are not
     looked at for that, and all are marked as kept (column `damage`).
 
-    Files of the folder that cannot be read, and a folder that looks like another corpus, are named
-    in the log as warnings.
-
     Raises:
         UsageError: As by `Manifest.load` and `index`.
-        PhotoError: The folder holds photos, but none of them can be read.
+        PhotoError: The folder holds photos, but none of them can be used.
     """
-    if path.suffix.lower() in _ENDINGS and not path.is_dir():
-        given = Manifest.load(path)
-        return _all_kept(given) if keep_damaged else given
-    result = index(path, corpus, keep_damaged=keep_damaged)
-    for text in (*result.notes, *(problem.text for problem in result.broken)):
+    if not is_manifest(path):
+        result = index(path, corpus, keep_damaged=keep_damaged)
+        if not result.manifest.photos:
+            first = (*result.broken, *result.conflicts)[0]
+            raise PhotoError(f"None of the photos in {legible(path)} can be used. {first.text}")
+        return result
+    given = _all_kept(Manifest.load(path)) if keep_damaged else Manifest.load(path)
+    kept, conflicts = without_conflicts(given)
+    cameras = ((p.make, p.model, p.device) for p in given.photos)
+    notes = near_names(cameras, camera_names(given.root))
+    return IndexResult(kept, notes=tuple(notes), conflicts=conflicts, listed=given.photos)
+
+
+def read_photos(path: Path, corpus: str = "auto", *, keep_damaged: bool = False) -> Manifest:
+    """The manifest of `survey`; what that says of the photos goes to the log as warnings.
+
+    Raises:
+        UsageError, PhotoError: As by `survey`.
+    """
+    result = survey(path, corpus, keep_damaged=keep_damaged)
+    for text in result.notes:
         _log.warning("%s", text)
-    if not result.manifest.photos:
-        raise PhotoError(
-            f"None of the photos in {legible(path)} can be read. {result.broken[0].text}"
-        )
+    for what, problems in (
+        ("could not be read", result.broken),
+        ("are copies of others and left out", result.duplicates),
+        ("stand under two cameras or devices and are left out", result.conflicts),
+        ("are by their EXIF of another camera than their folder says", result.contradictions),
+    ):
+        if problems:
+            _log.warning("%d %s:", len(problems), what)
+        for problem in problems[:_LISTED]:
+            _log.warning("  %s", problem.text)
     return result.manifest
 
 
@@ -137,6 +174,11 @@ def _all_kept(manifest: Manifest) -> Manifest:
         for p in manifest.photos
     )
     return replace(manifest, photos=tuple(kept))
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether `path` is a manifest by its name, and not a folder."""
+    return path.suffix.lower() in _ENDINGS and not path.is_dir()
 
 
 def _check_out(out: Path, source: Path) -> None:
@@ -197,10 +239,13 @@ def _row(path: str, corpus: str, label: Labels) -> PhotoRecord:
 
 
 def _complete(
-    rows: list[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
+    rows: list[PhotoRecord],
+    folder: str,
+    results: Mapping[str, Facts | Problem],
+    labelling: Labelling,
 ) -> tuple[list[PhotoRecord], list[Problem]]:
-    """Rows with the facts of their files, each file once, and the problems of the others."""
-    kept: dict[str, PhotoRecord] = {}
+    """Rows with the facts of their files and their labels, and the problems of the others."""
+    listed: list[PhotoRecord] = []
     problems: list[Problem] = []
     for row in rows:
         facts = results[os.path.join(folder, row.path)]
@@ -209,30 +254,27 @@ def _complete(
         elif row.sha256 not in ("", facts.sha256):
             problems.append(replace(changed_problem(Path(row.path)), path=row.path))
         else:
-            full = _with_facts(row, facts)
-            earlier = kept.setdefault(full.sha256, full)
-            if earlier is not full:
-                problems.append(_duplicate(full, earlier))
-    return list(kept.values()), problems
+            listed.append(_with_facts(labelling.label(row, facts), facts))
+    return labelling.finished(listed), problems
 
 
-def _duplicate(row: PhotoRecord, earlier: PhotoRecord) -> Problem:
-    problem = duplicate_problem(row.path, earlier.path)
-    if row.device_id == earlier.device_id:
-        return problem
-    return replace(problem, text=f"{problem.text} They are listed under different cameras: check.")
+def _links_below(folder: str) -> Callable[[PhotoRecord], bool]:
+    """Whether a row's path leads over a link, below `folder`."""
+    real = os.path.realpath(folder)
+
+    def is_link(row: PhotoRecord) -> bool:
+        path = os.path.normpath(os.path.join(real, row.path))
+        return os.path.realpath(path) != path
+
+    return is_link
 
 
 def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
     """The row, filled from the file where it says nothing; what it says is kept."""
-    unnamed = not row.make and not row.model
     return replace(
         row,
         id=facts.sha256[:16],
         sha256=facts.sha256,
-        make=facts.make if unnamed else row.make,
-        model=facts.model if unnamed else row.model,
-        device=row.device or facts.serial,
         width=facts.width,
         height=facts.height,
         qtables=row.qtables or facts.qtables,
@@ -255,7 +297,7 @@ def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:
     }
 
 
-def _with_bursts(photos: list[PhotoRecord]) -> tuple[list[PhotoRecord], list[str]]:
+def _with_bursts(photos: Sequence[PhotoRecord]) -> tuple[Sequence[PhotoRecord], list[str]]:
     """Bursts are found unless the manifest already names some; a note on clocks that were reset."""
     if any(photo.burst for photo in photos):
         return photos, []

@@ -17,6 +17,8 @@ from typing import Any
 
 from phototrace.errors import DamagedError, PhotoError, UsageError
 from phototrace.files import hash_of, relative_path, write_bytes, written_whole
+from phototrace.photos.columns import DERIVED, without_derived
+from phototrace.photos.names import joined
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
@@ -64,10 +66,7 @@ class PhotoRecord:
     @property
     def camera(self) -> str:
         """Make and model without naming the make twice; "" when the model is unknown."""
-        make, model = self.make.strip(), self.model.strip()
-        if not make or not model or model.split()[0].lower() == make.split()[0].lower():
-            return model
-        return f"{make} {model}"
+        return joined(self.make, self.model)
 
     @property
     def device_id(self) -> str:
@@ -76,7 +75,6 @@ class PhotoRecord:
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(PhotoRecord) if f.name not in ("id", "extra"))
-_DERIVED_COLUMNS = ("id", "camera", "device_id")
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class Manifest:
             for name, values in columns.items()
         }
         for name in wanted:
-            if name not in self.columns and name not in _DERIVED_COLUMNS:
+            if name not in self.columns and name not in DERIVED:
                 raise UsageError(
                     f"The manifest has no column {name!r}. It has: {', '.join(self.columns)}."
                 )
@@ -208,7 +206,7 @@ class Problem:
     """What is wrong with one file. `text` is a sentence or two that names it."""
 
     path: str
-    kind: str  # "missing", "changed", "unreadable", "duplicate"; from indexing also "skipped"
+    kind: str  # "missing", "changed", "unreadable", "duplicate", "conflict", "skipped", ...
     text: str
 
 
@@ -270,14 +268,14 @@ def changed_problem(path: Path) -> Problem:
 
 
 def duplicate_problem(path: str, earlier: str) -> Problem:
-    """The problem of a file with the same bytes as an earlier one."""
-    text = f"{legible(path)} is the same file as {legible(earlier)}. The first is kept."
+    """The problem of a file with the same bytes as one that is kept."""
+    text = f"{legible(path)} is the same file as {legible(earlier)}, which is kept."
     return Problem(path, "duplicate", text)
 
 
 def cell(record: PhotoRecord, column: str) -> str:
     """A column of a record as text: own and derived columns first, then `extra`; "" if absent."""
-    if column in OWN_COLUMNS or column in _DERIVED_COLUMNS:
+    if column in OWN_COLUMNS or column in DERIVED:
         return str(getattr(record, column))
     return record.extra.get(column, "")
 
@@ -405,10 +403,12 @@ def _record(row: Mapping[str, str], number: int, path: Path, corpus: str) -> Pho
     known["sha256"] = sha256
     if "corpus" not in row:
         known["corpus"] = corpus
-    return PhotoRecord(
+    record = PhotoRecord(
         id=sha256[:16],
         **known,
         width=int(numbers["width"]),
         height=int(numbers["height"]),
         extra={name: text for name, text in row.items() if name not in OWN_COLUMNS},
     )
+    derived = {name: str(getattr(record, name)) for name in DERIVED}
+    return replace(record, extra=without_derived(record.extra, derived, wrong))

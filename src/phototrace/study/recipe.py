@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -113,3 +113,7 @@ class StudyRecipe(Part):
     def load(cls, path: Path) -> StudyRecipe:
         """Read and validate a study's recipe; raises `UsageError` as `Recipe.load` does."""
         return validated(cls, read_toml(path), str(path))
+
+    def choices(self) -> dict[str, Any]:
+        """All that it says as plain values, but for how a folder is read: the photos tell that."""
+        return self.model_dump(mode="json", exclude={"photos": {"corpus"}})

@@ -135,7 +135,7 @@ def check(folder: Path, recipe: StudyRecipe | None = None) -> list[str]:
         DamagedError: Predictions are missing or have changed, or `results.json` cannot be read.
     """
     results = Results.of(folder)
-    if recipe and _recipe_of(results, folder) != recipe:
+    if recipe and _recipe_of(results, folder).choices() != recipe.choices():
         raise UsageError(
             f"{folder} holds a study of another recipe ({shown(str(results.facts['study']))}, or "
             "an earlier form of this one). Give that recipe, or another --out."

@@ -62,3 +62,12 @@ def test_the_page_shows_the_table() -> None:
         for name, names in classes.items():
             row = f"| {task} | {name} | {names.get('dresden', '')} | {names.get('vision', '')} |"
             assert row in page
+
+
+def test_a_camera_serves_by_any_of_its_names() -> None:
+    served = table1.served(["Canon DIGITAL IXUS 70", "LGE Nexus 5X", "NIKON CORPORATION D200"])
+    assert served["T_B"] == {
+        "Canon Ixus70": "Canon DIGITAL IXUS 70",
+        "LG Nexus 5x": "LGE Nexus 5X",
+        "Nikon D200": "NIKON CORPORATION D200",
+    }

@@ -6,8 +6,9 @@ camera models; five of the 20 and three of the 5 are from a collection that is n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+
+from phototrace.photos.names import camera_names
 
 T_A = (
     "Unaltered", "Median Filter (5x5)", "Gauss. Blur (sigma = 1.1)", "AWGN (sigma = 2)",
@@ -52,7 +53,8 @@ _SHORT = {"Gal.": "Galaxy", "Mot.": "Motorola"}
 def served(cameras: Iterable[str]) -> dict[str, dict[str, str]]:
     """Which classes of T_A, T_B and T_C the given camera models can serve.
 
-    Names are compared without regard to case, spaces and punctuation.
+    Names are compared without regard to case, spaces and punctuation, and a camera that has several
+    names (see `names`) serves by any of them.
 
     Args:
         cameras: Make and model of the photos' cameras (`PhotoRecord.camera`), "" where unknown.
@@ -61,7 +63,7 @@ def served(cameras: Iterable[str]) -> dict[str, dict[str, str]]:
         Task -> class -> the camera that serves it; of T_A, all classes with "" if there are photos.
     """
     cameras = list(cameras)
-    known = {_squashed(camera): camera for camera in cameras if camera}
+    known = {_key(camera): camera for camera in cameras if camera}
     tasks = {"T_A": dict.fromkeys(T_A, "") if cameras else {}}
     for task, classes in (("T_B", T_B), ("T_C", T_C)):
         found = {
@@ -100,8 +102,8 @@ def sentence(tasks: dict[str, dict[str, str]]) -> str:
 
 def _keys(name: str, elsewhere: dict[str, str]) -> list[str]:
     words = [_SHORT.get(word, word) for word in name.split()]
-    return [_squashed(" ".join(words)), *(_squashed(other) for other in elsewhere.values())]
+    return [_key(" ".join(words)), *(_key(other) for other in elsewhere.values())]
 
 
-def _squashed(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
+def _key(name: str) -> str:
+    return camera_names().key("", name)
