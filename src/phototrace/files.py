@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -165,6 +166,14 @@ def relative_path(path: str, folder: str) -> str:
     except ValueError:
         seen = os.path.abspath(path)
     return seen.replace(os.sep, "/")
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that `folder` is, or would be, on."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import torch
 
 from phototrace.learning.batches import epoch_order, steps_per_epoch
 from phototrace.learning.batchnorm import CorrectedBatchNorm2d
-from phototrace.learning.preparing import Experiment, leg_of, prepare
+from phototrace.learning.leg_data import leg_of
+from phototrace.learning.preparing import Experiment, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest

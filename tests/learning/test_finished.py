@@ -13,10 +13,11 @@ from torch import nn
 from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
+from phototrace.learning.leg_data import leg_of
 from phototrace.learning.model import Model
 from phototrace.learning.network import ConstrainedConv2d, Network, Stages, build_network
 from phototrace.learning.optim import learning_rate
-from phototrace.learning.preparing import leg_of, prepare
+from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import Task

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from phototrace.learning.accelerator import accelerator
+from phototrace.learning.leg_data import LegData
 from phototrace.learning.preparing import Experiment, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import _Work
-from phototrace.patches.store import PatchStore
 from phototrace.photos.manifest import Manifest
 
 RECIPE = Recipe.parse({
@@ -40,7 +40,7 @@ def plan(experiment: Experiment, *, data: str = "a", **change: Any) -> str:
     made = experiment.config("float32")
     work = _Work(Path("folder"), experiment, made, None, [], Path("stores"), "cpu")
     store: Any = Store(data)
-    stores: dict[str, PatchStore] = {"which": store}
+    stores: dict[str, LegData] = {"which": store}
     return replace(work, **change)._plan(stores, MACHINE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from phototrace.learning.tasks import Task
+from phototrace.patches.stream import FreshPatches
 
 
 class Source(Protocol):
@@ -31,6 +32,9 @@ class Source(Protocol):
 Batch = dict[str, tuple[Tensor, Tensor]]
 """Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)`."""
 
+AHEAD = 3
+"""Steps whose batches are read before the network asks for them."""
+READERS = 1
 MOST_OFTEN = 4.0
 """Devices of a class are drawn equally often, up to a limit: no patch of a device is drawn more
 than this many times as often as one of the largest device. Otherwise a network would memorise a
@@ -44,22 +48,24 @@ class Leg:
     Attributes:
         name: The leg's name in the recipe.
         task: Its task.
-        store: Where its patches are.
+        store: Where its patches are; None where none validates and training cuts its own.
         train, validation: Row numbers in the store.
         batch_size: Patches in one step.
         weight: lambda_t of Eq. 6: scales this leg's gradient in the stages that legs share.
         strata: Class and device of each row of `train`, `(n, 2)`, drawn equally often; None where
             every row is shown as often.
+        fresh: Cuts the patches that train while it goes on; `train` holds rows of it then.
     """
 
     name: str
     task: Task
-    store: Source
+    store: Source | None
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     batch_size: int
     weight: float = 1.0
     strata: NDArray[np.int64] | None = None
+    fresh: FreshPatches | None = None
 
 
 def steps_per_epoch(legs: Sequence[Leg]) -> int:
@@ -119,23 +125,40 @@ def _draw(
 def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[Batch]:
     """The batches of steps `first` to `last` (exclusive), read ahead while the network works."""
     steps = steps_per_epoch(legs)
+    orders: list[NDArray[np.int64]] = []
+    ahead: list[Future[Batch]] = []
+    with ThreadPoolExecutor(max_workers=READERS) as reader:
+        for step in range(first, last + AHEAD):
+            if step < last:
+                epoch, place = divmod(step, steps)
+                if place == 0 or not orders:
+                    orders = [epoch_order(g, epoch, steps, seed, k) for k, g in enumerate(legs)]
+                rows = [order[place] for order in orders]
+                ahead.append(reader.submit(_batch, legs, rows, [seed, epoch], place))
+            if step >= first + AHEAD:
+                yield ahead.pop(0).result()
 
-    def load(step: int) -> Batch:
-        epoch = step // steps
-        if epoch not in orders:
-            orders.clear()
-            orders[epoch] = [epoch_order(g, epoch, steps, seed, k) for k, g in enumerate(legs)]
-        rows = [order[step % steps] for order in orders[epoch]]
-        return {leg.name: read_batch(leg.store, r) for leg, r in zip(legs, rows, strict=True)}
 
-    orders: dict[int, list[NDArray[np.int64]]] = {}
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = [reader.submit(load, step) for step in range(first, min(first + 2, last))]
-        for step in range(first, last):
-            batch = ahead.pop(0).result()
-            if step + 2 < last:
-                ahead.append(reader.submit(load, step + 2))
-            yield batch
+def _batch(
+    legs: Sequence[Leg], rows: Sequence[NDArray[np.int64]], draw: Sequence[int], place: int
+) -> Batch:
+    """The batch of one step: `draw` is seed and epoch, `place` the step in its epoch."""
+    seed, epoch = draw
+    return {
+        leg.name: _read(leg, own, [seed, number, epoch], place)
+        for number, (leg, own) in enumerate(zip(legs, rows, strict=True))
+    }
+
+
+def _read(
+    leg: Leg, rows: NDArray[np.int64], draw: Sequence[int], step: int
+) -> tuple[Tensor, Tensor]:
+    """One batch of a leg: from its store, or cut now as its place in the epoch has it."""
+    if leg.fresh is None:
+        assert leg.store is not None
+        return read_batch(leg.store, rows)
+    patches, labels = leg.fresh.read(rows, draw, step * leg.batch_size)
+    return as_tensor(patches), torch.from_numpy(labels)
 
 
 def read_batch(store: Source, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

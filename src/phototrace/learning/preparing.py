@@ -13,13 +13,12 @@ import numpy as np
 from phototrace.errors import UsageError
 from phototrace.files import hash_of
 from phototrace.learning.accelerator import Precision
-from phototrace.learning.batches import Leg, strata_shares
+from phototrace.learning.batches import strata_shares
 from phototrace.learning.leaks import TRAINED
 from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
-from phototrace.patches.store import PatchStore
 from phototrace.photos.copies import without_conflicts
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.indexing import read_photos
@@ -292,20 +291,6 @@ def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
         balanced=task.edits is None and leg.balance == "cut",
         recompress=recipe.photos.recompress,
         seed=recipe.seed,
-    )
-
-
-def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
-    """A leg with its patches; photos may have been lost since they were planned."""
-    choice, task = experiment.recipe.legs[name], experiment.tasks[name]
-    rows = store.rows("train")
-    require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
-    strata = None
-    if task.column and choice.balance == "draw":
-        _, device = np.unique(store.column("device")[rows], return_inverse=True)
-        strata = np.stack([store.label[rows].astype(np.int64), device], axis=1)
-    return Leg(
-        name, task, store, rows, store.rows("validation"), choice.batch_size, choice.weight, strata
     )
 
 

@@ -190,6 +190,9 @@ class TrainingChoice(Part):
             running averages and normalise by them, in training as at test. The paper's is 0.
         seed: Of initial weights and the order of patches; left out, the recipe's.
         precision: `auto` takes bfloat16 autocast where the processor computes in it.
+        patches: `fixed`: cut once, the same in every epoch, as in the paper. `fresh`: cut and
+            edited anew in every epoch, anywhere in their photos; validation and test stay fixed.
+        turned: Fresh patches are flipped and turned by quarters at random.
         trunk_store_gb: In a transfer, the frozen trunk's output is stored once, and only the head
             trains, where it takes no more than this many gigabytes; else the trunk runs each epoch.
     """
@@ -204,6 +207,8 @@ class TrainingChoice(Part):
     freeze_batch_norm: float = Field(allow_inf_nan=False, default=0.0, ge=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    patches: Literal["fixed", "fresh"] = "fixed"
+    turned: bool = False
     trunk_store_gb: float = Field(allow_inf_nan=False, default=8.0, ge=0, le=1e6)
 
 
@@ -231,6 +236,8 @@ class Recipe(Part):
             raise ValueError("'network.share_depth' is missing: the last stage that legs share.")
         if trunk is not None and depth is None:
             raise ValueError("'network.share_depth' is missing: the last stage to take over.")
+        if self.training.turned and self.training.patches == "fixed":
+            raise ValueError("'training.turned' is for fresh patches: set training.patches.")
         for name, leg in self.legs.items():
             if len(self.legs) == 1 and leg.weight != 1:
                 raise ValueError(f"'legs.{name}.weight' weighs a leg against others: name two.")

@@ -138,6 +138,11 @@ class Run:
         Raises `UsageError` where they do not, or `leg` must be named.
         """
         names = self.provenance["stores"]
+        if not names:
+            raise UsageError(
+                f"{self.folder} was trained on fresh patches, which are not kept. Cut some from "
+                "its photos."
+            )
         if leg is None and len(names) == 1:
             leg = next(iter(names))
         if leg not in names:

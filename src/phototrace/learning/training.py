@@ -30,13 +30,13 @@ from phototrace.learning.accelerator import (
 from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
 from phototrace.learning.leaks import check_leaks
+from phototrace.learning.leg_data import LegData, leg_data
 from phototrace.learning.model import BATCH, answers
 from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import Backbone, Network
 from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
 from phototrace.learning.preparing import (
     Experiment,
-    leg_of,
     passes_per_epoch,
     prepare,
     skipped_note,
@@ -55,8 +55,6 @@ from phototrace.learning.transfer import (
 )
 from phototrace.learning.trunk_output import TrunkOutput, store_trunk_output
 from phototrace.learning.watch import Watch
-from phototrace.patches.building import build_store
-from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
 from phototrace.photos.audit import Leak
 from phototrace.photos.completing import with_traces
@@ -124,8 +122,8 @@ class _Work:
     def train(self, network: Network) -> Run:
         """The run, trained now, or returned as it is where it is there already."""
         recipe = self.experiment.recipe
-        data = {name: self._store(name, plan) for name, plan in self.experiment.plans.items()}
-        legs = [leg_of(self.experiment, name, store) for name, store in data.items()]
+        data = leg_data(self.experiment, self.stores)
+        legs = [one.leg for one in data.values()]
         machine = accelerator(self.config.precision, self.device)
         plan = self._plan(data, machine)
         if is_complete(self.folder):
@@ -135,7 +133,7 @@ class _Work:
             say(note)
         trained, above = network, None
         if self.trunk is not None:
-            above = self._trunk_output(network, self.trunk, data, machine)
+            above = self._trunk_output(network, self.trunk, legs[0], machine)
             provenance["trunk"] = {
                 "run": self.trunk.name, "hash": self.trunk.hash,
                 "stored": above.hash if above else None,
@@ -159,15 +157,12 @@ class _Work:
         shutil.rmtree(self.folder / "checkpoint")
         return run
 
-    def _store(self, name: str, plan: PatchPlan) -> PatchStore:
-        store = build_store(plan, self.stores / f"{name}-{plan.hash[:12]}")
-        store.verify()
-        return store
-
     def _trunk_output(
-        self, network: Network, trunk: Run, data: Mapping[str, PatchStore], machine: Accelerator
+        self, network: Network, trunk: Run, leg: Leg, machine: Accelerator
     ) -> TrunkOutput | None:
-        (store,) = data.values()
+        store = leg.store
+        if leg.fresh or not isinstance(store, PatchStore):
+            return None  # other patches in every epoch: the trunk runs on each
         names = {
             "trunk": trunk.hash, "depth": self.config.share_depth,
             "precision": self.config.precision,
@@ -175,12 +170,12 @@ class _Work:
         gigabytes = self.experiment.recipe.training.trunk_store_gb
         return store_trunk_output(network, store, names, self.stores, machine, gigabytes)
 
-    def _plan(self, data: Mapping[str, PatchStore], machine: Accelerator) -> str:
+    def _plan(self, data: Mapping[str, LegData], machine: Accelerator) -> str:
         """Names all that the weights depend on: what is resumed must be the same."""
         return hash_of({
             "recipe": self.experiment.recipe.choices(),
             "trunk": self.trunk.hash if self.trunk else None,
-            "data": {name: store.hash for name, store in data.items()},
+            "data": {name: one.hash for name, one in data.items()},
             "split": self.experiment.split.hash,
             "threads": torch.get_num_threads(),
             "device": machine.device.type,
@@ -198,20 +193,20 @@ class _Work:
         return run
 
     def _provenance(
-        self, data: Mapping[str, PatchStore], legs: Sequence[Leg], plan: str
+        self, data: Mapping[str, LegData], legs: Sequence[Leg], plan: str
     ) -> dict[str, Any]:
         """What the recipe does not say."""
-        skipped = {name: store.facts["skipped"] for name, store in data.items()}
+        skipped = {name: list(one.skipped) for name, one in data.items()}
         lost = [
             n for name, photos in skipped.items() for n in skipped_note(f"Leg {name!r}", photos)
         ]
         return {
             "plan": plan,
-            "data": {name: store.hash for name, store in data.items()},
-            "stores": {name: store.folder.name for name, store in data.items()},
+            "data": {name: one.hash for name, one in data.items()},
+            "stores": {name: one.stored for name, one in data.items() if one.stored},
             "manifest": self.experiment.manifest.hash,
             "leaks": [vars(leak) for leak in self.leaks],
-            "patches": {name: store.facts["count"] for name, store in data.items()},
+            "patches": {name: one.count for name, one in data.items()},
             "passes": passes_per_epoch(
                 {leg.name: len(leg.train) for leg in legs},
                 {leg.name: leg.batch_size for leg in legs},
@@ -346,6 +341,7 @@ def close_epoch(
 
 def validated(network: Network, leg: Leg, machine: Accelerator) -> float:
     """`Task.figure` of a leg on its validation part, all its patches."""
+    assert leg.store is not None
     rows = np.split(leg.validation, range(BATCH, len(leg.validation), BATCH))
     pieces: Iterator[NDArray[Any]] = (leg.store.read(piece) for piece in rows)
     said = np.concatenate(list(answers(network, pieces, machine, leg.name, leg.task)))

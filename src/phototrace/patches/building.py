@@ -30,10 +30,10 @@ from phototrace.files import (
     written_whole,
 )
 from phototrace.patches.manipulations import EDITINGS
-from phototrace.patches.plan import PatchPlan, photo_rng
+from phototrace.patches.plan import PatchPlan, PatchSettings, photo_rng
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
-from phototrace.photos.manifest import is_kept_damaged
+from phototrace.photos.manifest import PhotoRecord, is_kept_damaged
 from phototrace.photos.photo import legible, read_pixels
 from phototrace.progress import parallel_map
 
@@ -81,8 +81,15 @@ def cut_patches(
 
 def photo_pixels(plan: PatchPlan, photo: int) -> NDArray[np.uint8]:
     """The pixels of one of the plan's photos, recompressed where the settings say so."""
-    record, settings = plan.manifest.photos[photo], plan.settings
-    path = plan.manifest.path_of(record)
+    record = plan.manifest.photos[photo]
+    return stored_pixels(plan.manifest.path_of(record), record, plan.settings)
+
+
+def stored_pixels(path: Path, record: PhotoRecord, settings: PatchSettings) -> NDArray[np.uint8]:
+    """The pixels of the photo at `path`, recompressed where the settings say so.
+
+    Raises `PhotoError` where it cannot be read, or is not what the manifest's record says.
+    """
     channels = settings.channels if settings.recompress is None else "rgb"
     pixels = read_pixels(
         path, channels=channels, sha256=record.sha256, keep_damaged=is_kept_damaged(record)

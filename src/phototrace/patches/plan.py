@@ -135,6 +135,22 @@ class PatchPlan:
             part=self.part[first:last],
         )
 
+    def only(self, part: str) -> PatchPlan:
+        """The rows of a part as a plan, with no photos but theirs."""
+        rows = np.flatnonzero(self.part == PARTS.index(part))
+        used, photo = np.unique(self.photo[rows], return_inverse=True)
+        photos = tuple(self.manifest.photos[i] for i in used)
+        return PatchPlan(
+            settings=self.settings,
+            manifest=Manifest(photos, self.manifest.root),
+            photo=photo.astype(np.int32),
+            row=self.row[rows],
+            column=self.column[rows],
+            label=self.label[rows],
+            editing=self.editing[rows],
+            part=self.part[rows],
+        )
+
     def count(self, part: str, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Patches of each class in a part (of all together, without classes), among `rows`."""
         chosen = self.part == PARTS.index(part)

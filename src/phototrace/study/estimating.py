@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import torch
 
@@ -176,11 +174,3 @@ def _bytes(plan: StudyPlan, floats: Mapping[str, int]) -> int:
     outputs = [4 * count * most for count in floats.values()]
     budget = plan.recipe.transfer.trunk_store_gb * 1e9
     return patches + features + runs + max((o for o in outputs if o <= budget), default=0)
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes of the disk that `folder` is, or would be, on."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free

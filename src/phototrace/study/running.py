@@ -21,7 +21,7 @@ import numpy as np
 from phototrace.errors import DamagedError, UsageError
 from phototrace.evidence.inference import detect_store, predict_store
 from phototrace.evidence.predictions import Predictions
-from phototrace.files import is_complete, locked, write_json
+from phototrace.files import free_bytes, is_complete, locked, write_json
 from phototrace.learning.detector import Detector
 from phototrace.learning.features import FeatureExtractor
 from phototrace.learning.leaks import check_leaks
@@ -38,7 +38,7 @@ from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import legible
 from phototrace.progress import say
 from phototrace.study.counts import plan_facts
-from phototrace.study.estimating import Estimate, estimate, free_bytes
+from phototrace.study.estimating import Estimate, estimate
 from phototrace.study.photos import same_photos
 from phototrace.study.plan import (
     Forest,

@@ -1,0 +1,107 @@
+"""The patches of a training's legs: cut before it begins, or while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from phototrace.learning.batches import Leg
+from phototrace.learning.preparing import Experiment, require_a_batch
+from phototrace.patches.building import build_store
+from phototrace.patches.decoded import decode_photos, decoded_key
+from phototrace.patches.plan import PatchPlan
+from phototrace.patches.store import PatchStore
+from phototrace.patches.stream import FreshPatches
+from phototrace.photos.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class LegData:
+    """Where a leg's patches come from.
+
+    Attributes:
+        leg: It, ready to train.
+        hash: Names the data that its network sees.
+        count: Part -> patches of each class (of all together, without classes).
+        skipped: Photos that gave no patches: id, path and reason.
+        stored: Folder name of the patches that train; "" where they are not kept.
+    """
+
+    leg: Leg
+    hash: str
+    count: Mapping[str, Sequence[int]]
+    skipped: Sequence[Mapping[str, str]]
+    stored: str = ""
+
+
+def leg_data(experiment: Experiment, stores: Path) -> dict[str, LegData]:
+    """Cut or decode what the legs of an experiment need, into `stores`."""
+    plans = experiment.plans
+    if experiment.recipe.training.patches == "fixed":
+        built = {name: _store(name, plan, stores) for name, plan in plans.items()}
+        return {name: _fixed(experiment, name, store) for name, store in built.items()}
+    fresh = _fresh(experiment, stores)
+    return {name: _with_fresh(experiment, name, cut, stores) for name, cut in fresh.items()}
+
+
+def _store(name: str, plan: PatchPlan, stores: Path) -> PatchStore:
+    store = build_store(plan, stores / f"{name}-{plan.hash[:12]}")
+    store.verify()
+    return store
+
+
+def _fixed(experiment: Experiment, name: str, store: PatchStore) -> LegData:
+    leg = leg_of(experiment, name, store)
+    return LegData(leg, store.hash, store.facts["count"], store.facts["skipped"], store.folder.name)
+
+
+def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
+    """A leg with its patches in a store; photos may have been lost since they were planned."""
+    choice, task = experiment.recipe.legs[name], experiment.tasks[name]
+    rows = store.rows("train")
+    require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
+    strata = None
+    if task.column and choice.balance == "draw":
+        _, device = np.unique(store.column("device")[rows], return_inverse=True)
+        strata = np.stack([store.label[rows].astype(np.int64), device], axis=1)
+    return Leg(
+        name, task, store, rows, store.rows("validation"), choice.batch_size, choice.weight, strata
+    )
+
+
+def _fresh(experiment: Experiment, stores: Path) -> dict[str, FreshPatches]:
+    """The legs' patches that train, cut from one set of decoded photos."""
+    plans = {name: plan.only("train") for name, plan in experiment.plans.items()}
+    every = {p.sha256: p for plan in plans.values() for p in plan.manifest.photos}
+    photos = Manifest(tuple(every.values()), experiment.manifest.root)
+    settings = next(iter(plans.values())).settings  # channels and quality are the recipe's
+    folder = stores / f"decoded-{decoded_key(photos, settings)[:12]}"
+    decoded = decode_photos(photos, settings, folder)
+    turned = experiment.recipe.training.turned
+    return {name: FreshPatches(plan, decoded, turned) for name, plan in plans.items()}
+
+
+def _with_fresh(experiment: Experiment, name: str, fresh: FreshPatches, stores: Path) -> LegData:
+    choice, task = experiment.recipe.legs[name], experiment.tasks[name]
+    held = experiment.plans[name].only("validation")
+    store = _store(name, held, stores) if len(held) else None
+    rows, plan = fresh.rows, fresh.plan
+    require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
+    strata = None
+    if task.column and choice.balance == "draw":
+        names = [p.device_id for p in plan.manifest.photos]
+        device = np.unique(names, return_inverse=True)[1][plan.photo[rows]]
+        strata = np.stack([plan.label[rows].astype(np.int64), device], axis=1)
+    validation = store.rows("validation") if store else np.arange(0)
+    leg = Leg(name, task, store, rows, validation, choice.batch_size, choice.weight, strata, fresh)
+    used = {p.id for p in plan.manifest.photos}
+    return LegData(
+        leg,
+        f"{fresh.hash}{store.hash if store else ''}",
+        {**(store.facts["count"] if store else {}), "train": plan.count("train", rows).tolist()},
+        [*(s for s in fresh.photos.skipped if s["id"] in used),
+         *(store.facts["skipped"] if store else ())],
+    )  # fmt: skip
