@@ -27,9 +27,8 @@ from PIL import Image
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
 from phototrace.photos.damage import decode_jpeg
-from phototrace.photos.decoding import Picture, Refused, open_picture
+from phototrace.photos.decoding import PIXEL_LIMIT, Picture, Refused, open_picture
 
-PIXEL_LIMIT = 120_000_000
 BYTE_LIMIT = 1 << 30
 Box = tuple[int, int, int, int]
 Channels = Literal["green", "rgb"]
@@ -105,7 +104,8 @@ def read_pixels(
     indexing has judged the photos of a manifest already.
 
     Args:
-        path: A JPEG, PNG or TIFF of at most 120 megapixels and 1 GiB.
+        path: A JPEG, PNG or TIFF of at most 210 megapixels and 1 GiB. One of 200 megapixels takes
+            1.5 GB of memory for green, 2.1 GB for rgb.
         channels: "green", or "rgb" for all three colours.
         box: Part to cut out, (left, top, right, bottom) in pixels; right and bottom are exclusive.
         sha256: What the file's SHA-256 must be.
