@@ -18,6 +18,7 @@ from phototrace.learning.network import CHANNELS, ConstrainedConv2d, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, write_run
 from phototrace.learning.tasks import TASKS
+from phototrace.photos.remembered import remember
 
 MakeRun = Callable[..., Run]
 CAMERAS = replace(TASKS["camera"], classes=("A", "B"))
@@ -71,8 +72,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         )  # fmt: skip
         network = config.network(tiny, seed=seed)
         assert network.trunk["constr"].weight.shape[1] == CHANNELS[channels]  # type: ignore[index]
-        split = {"version": 1, "hash": "", "part": {}, "excluded": {}}
-        return write_run(tmp_path / name, recipe, config, network, [], {}, split)
+        split = {"version": 2, "hash": "", "part": {}, "excluded": {}}
+        none = remember([], b"")
+        return write_run(tmp_path / name, recipe, config, network, [], {}, split, none)
 
     return make
 

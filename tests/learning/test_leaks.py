@@ -20,8 +20,12 @@ from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe
 from phototrace.photos.audit import audit
 from phototrace.photos.manifest import Manifest
+from phototrace.photos.remembered import remember
 from phototrace.photos.splits import Split
 
+from .conftest import MakeRun
+
+KEY = bytes(range(32))
 CHOICE = {
     "name": "toy",
     "split": {"by": "photo", "test_devices": ["Make C / 7"]},
@@ -112,21 +116,23 @@ def test_photos_that_cannot_be_read_are_passed_over(
         audit(manifest, split)
 
 
-def test_what_trained_a_trunk_must_not_test(photos: Manifest) -> None:
+def test_what_trained_a_trunk_must_not_test(photos: Manifest, make_run: MakeRun) -> None:
     part = {p.id: "test" if p.device == "1" else "train" for p in photos.photos}
     split = Split("device and scene", 0, part, {}, "")
     tests = [p for p in photos.photos if part[p.id] == "test"]
-    trained = {"part": {tests[0].sha256: "validation", tests[1].sha256: "test"}, "devices": [],
-              "scenes": []}  # fmt: skip
-    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, trained)] == [
+    empty = make_run()
+    parts = {tests[0].sha256: "validation", tests[1].sha256: "test"}
+    trunk = replace(empty, split={**empty.split, "part": parts})
+    assert [(k.kind, k.a) for k in trunk_leaks(photos, split, trunk)] == [
         ("same file", tests[0].path)
     ]
-    device = {"part": {}, "devices": ["Make A / 1"], "scenes": ["scene 0"]}
+    met = [replace(tests[0], model="A", device="1"), replace(tests[0], scene="scene 0")]
+    device = replace(empty, trained=remember([replace(p, sha256="0" * 64) for p in met], KEY))
     found = trunk_leaks(photos, split, device)
     assert {leak.kind for leak in found} == {"same device", "same scene"}
     assert trunk_leaks(photos, replace(split, by="photo"), device) == []
     with pytest.raises(UsageError, match="1 same file"):
-        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trained=trained)
+        check_leaks(photos, replace(split, by="photo"), photos.root / "stores", trunk=trunk)
 
 
 def test_the_command_trains_on_leaks_only_when_told(

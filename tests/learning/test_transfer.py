@@ -24,6 +24,7 @@ from phototrace.learning.training import train_recipe
 from phototrace.learning.transfer import check_trunk, load_trunk, with_trained
 from phototrace.patches.building import build_store
 from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.remembered import remember
 
 # The share depth decides what is taken over; in `mixed` a constrained stage lies above it too.
 DEPTHS = ["residual", "conv", "dense"]
@@ -235,7 +236,11 @@ def test_photos_that_trained_the_trunk_count_as_trained(
     used = {s for s, part in source.split["part"].items() if part in ("train", "validation")}
     assert used <= {s for s, part in run.split["part"].items() if part in ("train", "validation")}
     assert {r.sha256 for r in tests} == {s for s, p in run.split["part"].items() if p == "test"}
-    assert set(source.split["scenes"]) <= set(run.split["scenes"])
+    assert source.trained is not None
+    assert run.trained is not None
+    assert run.trained.tells_devices
+    assert len(run.trained) > len(source.trained)
+    assert set(source.trained.scene) <= set(run.trained.scene)
 
 
 @pytest.mark.parametrize(
@@ -269,16 +274,19 @@ def test_a_burst_or_a_device_kept_out_that_trained_the_trunk_is_a_leak(
     records = tuple(replace(r, burst="pair") if r in (test, trained) else r for r in photos.photos)
     split = prepare(transfer("t", "dense"), photos).split
 
-    def leaks(kept: Sequence[PhotoRecord], facts: Mapping[str, Any], *devices: str) -> set[str]:
-        found = trunk_leaks(replace(photos, photos=tuple(kept)), split, facts, devices)
+    def leaks(kept: Sequence[PhotoRecord], trunk: Run, *devices: str) -> set[str]:
+        found = trunk_leaks(replace(photos, photos=tuple(kept)), split, trunk, devices)
         assert {leak.a for leak in found} <= {test.path}
         return {leak.kind for leak in found}
 
-    assert leaks(records, source.split) == {"same burst"}
+    assert leaks(records, source) == {"same burst"}
     alone = [r for r in records if r.sha256 == test.sha256]
-    assert leaks(alone, source.split) == set()
-    assert leaks(alone, {**source.split, "bursts": ["pair"]}) == {"same burst"}
-    assert leaks(alone, source.split, test.device_id) == {"same device"}
+    assert leaks(alone, source) == set()
+    assert source.trained is not None
+    pair = [replace(trained, burst="pair")]
+    joined = replace(source, trained=source.trained.join(remember(pair, source.trained.key)))
+    assert leaks(alone, joined) == {"same burst"}
+    assert leaks(alone, source, test.device_id) == {"same device"}
 
 
 def test_trunk_from_starts_beside_the_recipe(source: Run, tmp_path: Path) -> None:
@@ -345,16 +353,13 @@ def test_facts_of_a_split_count_what_trained_the_trunk(source: Run) -> None:
     """Its training and validation photos come before the new parts; its test photos do not."""
     ours = {
         "hash": "ours", "part": {"a": "test", "b": "test", "c": "train", "d": "validation"},
-        "devices": ["d2"], "scenes": ["s2"], "bursts": ["b2"],
     }  # fmt: skip
     theirs = {
         "hash": "theirs", "part": {"a": "train", "b": "test", "d": "train", "e": "validation",
                                    "f": "test"},
-        "devices": ["d1", "d2"], "scenes": ["s1"], "bursts": ["b1"],
     }  # fmt: skip
     assert with_trained(ours, replace(source, split=theirs)) == {
         "hash": "ours",
         "part": {"a": "train", "b": "test", "c": "train", "d": "train", "e": "validation"},
-        "devices": ["d1", "d2"], "scenes": ["s1", "s2"], "bursts": ["b1", "b2"],
-    }  # fmt: skip
+    }
     assert with_trained(ours, None) == ours

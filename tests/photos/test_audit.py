@@ -140,11 +140,33 @@ def test_a_drawn_split_passes_its_audit(clean: Manifest, by: str) -> None:
 
 def test_excluded_photos_do_not_leak(clean: Manifest, picture: Picture) -> None:
     picture(3).save(clean.root / "again.jpg", quality=50)
-    photos = (*clean.photos, listed(clean.root, "again.jpg", "reduced", burst="b"))
+    photos = (*clean.photos, listed(clean.root, "again.jpg", " ", burst="b"))
     manifest = planted(replace(clean, photos=photos), p03={"burst": "b"})
     split = split_from_column(manifest)
-    assert split.excluded == {photos[-1].id: "part is 'reduced'"}
+    assert split.excluded == {photos[-1].id: "part is empty"}
+    assert split.notes == ("1 photo(s) excluded: part is empty.",)
     assert audit(manifest, split) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [("val", "validation"), ("Train", "train"), ("train ", "train"), ("valid", "validation"),
+     ("dev", "validation"), ("TEST", "test"), ("training", "train"), ("testing", "test")],
+)  # fmt: skip
+def test_plain_words_for_a_part_are_understood(clean: Manifest, word: str, part: str) -> None:
+    photos = (replace(clean.photos[0], extra={"part": word}), *clean.photos[1:])
+    manifest = replace(clean, photos=photos)
+    assert split_from_column(manifest).part[manifest.photos[0].id] == part
+
+
+def test_a_word_that_is_no_part_is_refused_with_its_photo(clean: Manifest) -> None:
+    strange = [
+        replace(p, extra={"part": word})
+        for p, word in zip(clean.photos, ("holdout", "x"), strict=False)
+    ]
+    manifest = replace(clean, photos=(*strange, *clean.photos[2:]))
+    with pytest.raises(UsageError, match=r"'holdout' of 00.*2 of \d+ rows"):
+        split_from_column(manifest)
 
 
 def test_a_changed_file_is_not_compared(clean: Manifest, picture: Picture) -> None:
@@ -159,7 +181,7 @@ def test_what_cannot_be_audited_is_said(clean: Manifest) -> None:
     with pytest.raises(UsageError, match="no column 'sort'"):
         split_from_column(clean, "sort")
     with pytest.raises(UsageError, match="of no photo"):
-        split_from_column(clean, "phash")
+        split_from_column(clean, "scene")
     with pytest.raises(UsageError, match="cannot be by 'camera'"):
         split_from_column(clean, by="camera")
     with pytest.raises(UsageError, match="of other photos"):

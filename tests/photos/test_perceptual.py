@@ -6,7 +6,17 @@ import pytest
 from PIL import Image
 
 from phototrace.photos.grouping import connected, joined
-from phototrace.photos.perceptual import NEAR_BITS, hashes_of, is_hash, near_pairs, phash, thumbnail
+from phototrace.photos.perceptual import (
+    NEAR_BITS,
+    hashes_of,
+    is_hash,
+    is_look,
+    look,
+    looks_of,
+    near_pairs,
+    phash,
+    same_picture,
+)
 
 Picture = Callable[..., Image.Image]
 
@@ -31,7 +41,8 @@ def test_a_photo_saved_again_stays_near(
     again = saved(image, quality, scale)
     a, b = hashes_of([phash(green(image)), phash(green(again))])
     assert np.bitwise_count(a ^ b) <= NEAR_BITS
-    assert thumbnail(green(image)) @ thumbnail(green(again)) > 0.99
+    one, two = looks_of([look(green(image))]), looks_of([look(green(again))])
+    assert same_picture(one, two).all()
 
 
 def test_other_photos_are_far(picture: Picture) -> None:
@@ -40,16 +51,24 @@ def test_other_photos_are_far(picture: Picture) -> None:
 
 
 def test_pictures_without_contrast_correlate_with_nothing() -> None:
-    flat = thumbnail(np.full((50, 60), 200, np.uint8))
-    assert flat.shape == (1024,)
-    assert flat @ flat == 0
+    flat = looks_of([look(np.full((50, 60), 200, np.uint8)), "no look"])
+    assert flat.shape == (2, 64)
+    assert not flat.any()
+    assert not same_picture(flat, flat).any()
+
+
+def test_looks_of_other_photos_differ(picture: Picture) -> None:
+    looks = looks_of([look(green(picture(seed))) for seed in range(30)])
+    a, b = np.triu_indices(30, 1)
+    assert not same_picture(looks[a], looks[b]).any()
+    assert same_picture(looks, looks).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (31, 33)])
 def test_odd_shapes_have_a_hash(shape: tuple[int, int]) -> None:
     values = np.arange(shape[0] * shape[1], dtype=np.uint32).reshape(shape).astype(np.uint8)
     assert len(phash(values)) == 16
-    assert thumbnail(values).shape == (1024,)
+    assert is_look(look(values))
 
 
 @pytest.mark.parametrize("parted", [False, True])

@@ -184,7 +184,22 @@ def test_by_photo_a_model_with_few_bursts_is_noted() -> None:
         *(record(n) for n in range(9)), record(20, model="B"), record(21, model="B")
     )
     split = make_split(manifest, "photo", 1)
-    assert split.notes == ("M B has 2 burst(s) and is not in: validation.",)
+    assert split.notes == ("M B is not in the validation part: it has 2 photos.",)
+
+
+@pytest.mark.parametrize(
+    ("times", "why"),
+    [(["2000-01-01T00:00:00"], ", each of photos that all carry the same time"),
+     (["2000-01-01T00:00:00", "2000-01-01T00:00:01"], ""), ([""], "")],
+)  # fmt: skip
+def test_by_photo_a_model_of_few_bursts_says_why(times: list[str], why: str) -> None:
+    shots = [
+        record(20 + n, model="B", burst="xy"[n % 2], extra={"taken": times[n // 2 % len(times)]})
+        for n in range(24)
+    ]
+    split = make_split(manifest_of(*(record(n) for n in range(9)), *shots), "photo", 1)
+    expected = f"M B is not in the validation part: its 24 photos form 2 bursts{why}."
+    assert split.notes == (expected,)
 
 
 def test_by_device_holds_one_whole_device_of_each_model_out() -> None:

@@ -112,7 +112,7 @@ def facts() -> dict[str, Any]:
         "leaks": [],
         "manifest": "2" * 64,
         "split": "3" * 64,
-        "split_notes": ["One model has one device."],
+        "notes": ["One model has one device."],
         "tests": {task: task * 64 for task in "ABC"},
         "machine": {
             "python": "3.11.7", "libraries": {"torch": "2.13.0"}, "system": "Linux",
@@ -352,7 +352,7 @@ def test_no_name_becomes_markup(
     facts |= {
         "study": HOSTILE, "depths": [HOSTILE, *DEPTHS[1:]], "missing": {HOSTILE: [HOSTILE]},
         "photos_left_out": [{"path": HOSTILE, "text": HOSTILE}], "leaks": [HOSTILE],
-        "split_notes": [HOSTILE], "plan": HOSTILE, "tests": {HOSTILE: HOSTILE},
+        "notes": [HOSTILE], "plan": HOSTILE, "tests": {HOSTILE: HOSTILE},
         "machine": {**facts["machine"], "processor": HOSTILE, "libraries": {HOSTILE: HOSTILE}},
     }  # fmt: skip
     facts["recipe"] |= {"note": HOSTILE, HOSTILE: [HOSTILE]}

@@ -100,7 +100,7 @@ def audit(
       phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
-    from phototrace.photos.audit import split_from_column
+    from phototrace.photos.audit import part_of, split_from_column
     from phototrace.photos.indexing import read_photos
     from phototrace.photos.manifest import verify
 
@@ -110,21 +110,21 @@ def audit(
         manifest = read_photos(Path(source), keep_damaged=keep_damaged)
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder with photos.")
-        hand_made = any(
-            r.extra.get("part") in ("train", "validation", "test") for r in manifest.photos
-        )
+        hand_made = any(part_of(r.extra.get("part", "")) for r in manifest.photos)
         if by and not hand_made:
             raise UsageError(
                 "--by needs a manifest whose column 'part' says train, validation or test."
             )
         split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
+        notes = list(split.notes) if split else []
         of_trunk = []
     else:
         from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.preparing import gather_photos, prepare
         from phototrace.learning.recipe import Recipe
-        from phototrace.learning.run import Run
+        from phototrace.learning.run import STORES, Run
         from phototrace.learning.transfer import load_trunk
+        from phototrace.photos.completing import with_traces
         from phototrace.recipes import recipe_path
 
         if by:
@@ -136,9 +136,11 @@ def audit(
             recipe.photos, path.parent, photos, Path("runs"), keep_damaged=keep_damaged
         )
         experiment = prepare(recipe, gathered)
-        manifest, split = experiment.manifest, experiment.split
+        manifest = with_traces(experiment.manifest, Path("runs") / STORES)
+        split = experiment.split
+        notes = list(experiment.notes)
         devices = recipe.split.test_devices
-        of_trunk = trunk_leaks(manifest, split, trained.split, devices) if trained else []
+        of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
     problems = verify(manifest, keep_damaged=keep_damaged)
     bad = {problem.path for problem in problems if problem.kind != "duplicate"}
     sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
@@ -146,12 +148,14 @@ def audit(
     facts = {
         "photos": len(manifest.photos),
         "split": split.hash if split else None,
+        "notes": notes,
         "broken": [vars(p) for p in problems],
         "leaks": [vars(leak) for leak in leaks],
     }
-    show(facts, as_json, lambda: (
-        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks."
-    ))  # fmt: skip
+    show(facts, as_json, lambda: "\n".join([
+        f"{len(manifest.photos)} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks.",
+        *notes,
+    ]))  # fmt: skip
     list_items("are broken or duplicate", problems)
     list_items("leak", leaks)
     raise typer.Exit(1 if problems or leaks else 0)
@@ -237,7 +241,7 @@ def evaluate(
     if len(runs) < 2:
         raise UsageError("Give at least one run, then the photos: a folder or a manifest.")
     folders, photos = [Path(name) for name in runs[:-1]], Path(runs[-1])
-    opened = [Run.load(folder) for folder in folders]
+    opened = [Run.open(folder) for folder in folders]
     found = index_photos(photos) if photos.is_dir() else None
     manifest = found.manifest if found else Manifest.load(photos)
     result = assess(opened, manifest, out or folders[0] / "evaluation")

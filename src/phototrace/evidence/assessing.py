@@ -7,7 +7,7 @@ several legs), from which every figure can be worked out again, `evaluation.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from phototrace.learning.run import Run
 from phototrace.photos.manifest import Manifest
 
 PAGE, RESULTS = "index.html", "evaluation.json"
+LISTED_NOTES = 12
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Assessment:
             "photos": [t.photos for t in self.tested],
             "left_out": [dict(t.left_out) for t in self.tested],
             "unreadable": [dict(t.unreadable) for t in self.tested],
+            "cautions": [list(t.cautions) for t in self.tested],
             "untested": dict(self.untested),
         }
 
@@ -71,6 +73,7 @@ class Assessment:
             lines += [f"  {line}" for line in condition_lines(evaluation)]
             left_out = [f"{count} {reason}" for reason, count in tested.left_out.items()]
             lines.extend([f"  photos left out: {', '.join(left_out)}"] if left_out else [])
+            lines += [f"  {caution}" for caution in tested.cautions]
         lines.extend(verdict(comparison) for comparison in self.comparisons)
         return [*lines, f"The page: {self.folder / PAGE}"]
 
@@ -132,19 +135,32 @@ def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[AnyCo
 
 
 def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Manifest) -> Evaluated:
+    left_out = ", ".join(f"{n} {why}" for why, n in tested.left_out.items()) or "no photo"
+    common = {"photos (manifest hash)": manifest.hash, "left out": left_out}
+    names = {record.id: record.path for record in manifest.photos}
+    cautions = [*tested.cautions, *_lost(tested), *_cautions(run, tested.leg)]
+    if not run.provenance:
+        return Evaluated(
+            title=f"{evaluation.task}: {evaluation.run}",
+            evaluation=evaluation,
+            kept_apart="Unknown: the model comes without the record of its training.",
+            cautions=cautions,
+            provenance=common,
+            photo_names=names,
+        )
     machine, recipe = run.provenance["machine"], run.recipe
     provenance = {
         "recipe": f"{recipe.name}, seed {recipe.seed}"
         + (f" (training seed {recipe.training_seed})" if recipe.training.seed is not None else ""),
-        "photos (manifest hash)": manifest.hash,
+        **common,
         "trained on": ", ".join(
             f"{leg}: {sum(count['train'])} patches of {recipe.network.patch_size} px"
             for leg, count in run.provenance["patches"].items()
         ),
         "training time": f"{run.provenance['seconds'] / 60:.0f} minutes",
         "processor": machine["accelerator"] or machine["processor"],
+        "notes on its photos": " ".join(run.provenance.get("notes", [])[:LISTED_NOTES]),
         "versions": ", ".join(f"{k} {v}" for k, v in machine["libraries"].items()),
-        "left out": ", ".join(f"{n} {why}" for why, n in tested.left_out.items()) or "no photo",
         **_shared(run),
     }
     lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -153,11 +169,18 @@ def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Mani
         title=f"{evaluation.task}: {evaluation.run}",
         evaluation=evaluation,
         kept_apart=kept_apart(run.recipe.split.by, len(run.recipe.split.test_devices)),
-        cautions=_cautions(run, tested.leg),
+        cautions=cautions,
         provenance=provenance,
         training=rows,
-        photo_names={record.id: record.path for record in manifest.photos},
+        photo_names=names,
     )
+
+
+def _lost(tested: Tested) -> Iterator[str]:
+    """A note on photos that could not be tested, or are not of the size that the manifest says."""
+    if tested.unreadable:
+        first = next(iter(tested.unreadable.values()))
+        yield f"{len(tested.unreadable)} photos could not be tested. {first}"
 
 
 def _shared(run: Run) -> dict[str, str]:
@@ -173,7 +196,8 @@ def _shared(run: Run) -> dict[str, str]:
 
 def _cautions(run: Run, leg: str) -> list[str]:
     cautions = []
-    if run.tasks[leg].column and run.recipe.split.by in ("photo", "device"):
+    by = run.recipe.split.by
+    if run.tasks[leg].column and by in ("photo", "device") and run.provenance:
         cautions.append(
             "Training and test share scenes and most quantisation tables: part of this accuracy "
             "may come from the scene or the table instead of the camera."

@@ -40,8 +40,8 @@ class GroupResult:
     """One device or scene."""
 
     name: str
-    seen: bool
-    """Whether training had photos of it."""
+    seen: bool | None
+    """Whether training had photos of it; None where nobody can say."""
     accuracy: Figure
 
 
@@ -144,8 +144,8 @@ def evaluate(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) 
     photos, first = _photo_trials(predictions, patches)
     confusion = _confusion(predictions)
     by_class = tuple(_by_class(predictions.classes, confusion, patches))
-    by_device = _by_group(predictions.device, predictions.seen_device, patches)
-    by_scene = _by_group(predictions.scene, predictions.seen_scene, patches)
+    by_device = _by_group(predictions, "device", patches)
+    by_scene = _by_group(predictions, "scene", patches)
     return Evaluation(
         task=predictions.task,
         classes=predictions.classes,
@@ -259,13 +259,19 @@ def _by_class(
         )
 
 
-def _by_group(
-    names: NDArray[np.str_], seen: NDArray[np.bool_], patches: Trials
-) -> Iterator[GroupResult]:
+def _by_group(predictions: Predictions, what: str, patches: Trials) -> Iterator[GroupResult]:
+    for name, seen, chosen in groups(predictions, what):
+        yield GroupResult(name, seen, patches.figure(chosen))
+
+
+def groups(table: PatchTable, what: str) -> Iterator[tuple[str, bool | None, NDArray[np.bool_]]]:
+    """Each "device" or "scene": its name, whether training met it, and which rows are its own."""
+    names, met, known = getattr(table, what), getattr(table, f"seen_{what}"), table.known(what)
     values, index = np.unique(names, return_inverse=True)
     for number, name in enumerate(values.tolist()):
         chosen = index == number
-        yield GroupResult(name, bool(seen[chosen].any()), patches.figure(chosen))
+        seen = bool(met[chosen].any())
+        yield name, seen if seen or known[chosen].any() else None, chosen
 
 
 def _strata(
@@ -285,12 +291,8 @@ def conditions(table: PatchTable) -> Iterator[tuple[str, str, NDArray[np.bool_]]
         for name in np.unique(table.editing).tolist()
         if name
     ]
-    everywhere = np.ones(len(table), dtype=np.bool_)
-    known_scene = table.scene != ""  # of an unknown scene nobody can say whether it was seen
-    for what, seen, known in (
-        ("device", table.seen_device, everywhere),
-        ("scene", table.seen_scene, known_scene),
-    ):
+    for what, seen in (("device", table.seen_device), ("scene", table.seen_scene)):
+        known = table.known(what)
         parts += [(what, "seen in training", seen & known), (what, "never seen", ~seen & known)]
     yield from (part for part in parts if part[2].any())
 
@@ -356,7 +358,7 @@ def _notes(predictions: Predictions) -> Iterator[str]:
 def unseen_notes(table: PatchTable) -> Iterator[str]:
     """Whether devices and scenes that training never saw were tested at all."""
     for what, seen in (("device", table.seen_device), ("scene", table.seen_scene)):
-        if seen.all():
+        if seen.all() and table.told:
             yield (
                 f"Training had photos of every {what} tested here: the figures say nothing about"
                 f" {what}s not seen in training."
@@ -364,7 +366,13 @@ def unseen_notes(table: PatchTable) -> Iterator[str]:
 
 
 def scene_notes(table: PatchTable) -> Iterator[str]:
-    """How many photos are of an unknown scene."""
+    """How many photos are of an unknown device or scene."""
+    strange = len(np.unique(table.photo[~table.known("device")]))
+    if strange and table.told:
+        yield (
+            f"The device of {counted(strange, 'photo')} is unknown: whether training had photos of"
+            " it cannot be said."
+        )
     unknown = len(np.unique(table.photo[table.scene == ""]))
     if unknown:
         yield f"The scene of {counted(unknown, 'photo')} is unknown; they count as one scene."

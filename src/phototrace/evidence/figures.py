@@ -108,8 +108,15 @@ def device_errors_figure(evaluation: NumberEvaluation, format: Format = "svg") -
     return to_bytes(canvas, format)
 
 
+_SEEN: dict[bool | None, tuple[str, str, str]] = {
+    True: (BLUE, "o", "device seen in training"),
+    False: (ORANGE, "D", "device never seen"),
+    None: (MUTED, "s", "device unknown"),
+}
+
+
 def _device_rows(
-    rows: Sequence[tuple[str, bool, Figure]],
+    rows: Sequence[tuple[str, bool | None, Figure]],
     everyone: Figure,
     *,
     times: float = 1,
@@ -121,13 +128,10 @@ def _device_rows(
         interval = figure.intervals[0]
         if not unless(interval):
             # Faint where too few photos make it wide and of little use.
-            colour, alpha = BLUE if seen else ORANGE, 0.6 if interval.reliable else 0.2
+            colour, alpha = _SEEN[seen][0], 0.6 if interval.reliable else 0.2
             ends = times * interval.low, times * interval.high
             axes.hlines(place, *ends, color=colour, linewidth=1.8, alpha=alpha)
-    for was_seen, colour, marker, label in (
-        (True, BLUE, "o", "device seen in training"),
-        (False, ORANGE, "D", "device never seen"),
-    ):
+    for was_seen, (colour, marker, label) in _SEEN.items():
         chosen = [(place, row[2].value) for place, row in enumerate(rows) if row[1] is was_seen]
         if chosen:
             places, values = zip(*chosen, strict=True)

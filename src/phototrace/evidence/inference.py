@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from phototrace.errors import UsageError
 from phototrace.evidence.kinds import AnyPredictions, with_classes
 from phototrace.evidence.predictions import NumberPredictions, Predictions
-from phototrace.learning.leaks import TRAINED, trained_bursts
+from phototrace.learning.leaks import recognised
 from phototrace.learning.model import BATCH
 from phototrace.learning.network import Backbone
 from phototrace.learning.preparing import patch_settings, taken, taken_by_leg
@@ -23,7 +23,9 @@ from phototrace.learning.tasks import Task
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan, label_of, plan_patches
 from phototrace.patches.store import PatchStore
+from phototrace.photos.completing import with_traces
 from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.remembered import Recognised
 from phototrace.photos.splits import Split
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tested:
-    """Predictions of one leg of a run, and which photos were left out and why.
+    """Predictions of one leg of a run, which photos were left out and why, and what to mind.
 
     Attributes:
         leg: Its name.
@@ -40,6 +42,7 @@ class Tested:
         photos: Number of photos tested.
         left_out: Reason -> number of photos.
         unreadable: Path -> why it could not be read.
+        cautions: Sentences on training photos that might be among those tested.
     """
 
     leg: str
@@ -47,6 +50,7 @@ class Tested:
     photos: int
     left_out: Mapping[str, int]
     unreadable: Mapping[str, str]
+    cautions: Sequence[str] = ()
 
 
 def predict_photos(
@@ -60,23 +64,31 @@ def predict_photos(
     """Predict every patch of the photos that a leg of the run may be tested on; first by default.
 
     Photos of the run's own test part, and photos that it has never met, are tested. Left out and
-    counted are those that any of its legs or its trunk was trained or validated on, or that share a
-    burst with one, those its split kept out of every part, those that its recipe does not take, and
-    cameras that it does not know. All patches that the recipe's cutting gives are tested, whether
-    or not classes are balanced.
+    counted are those that any of its legs or its trunk was trained or validated on, those that look
+    the same or share a burst with one (`remembered.recognise`), those its split kept out of every
+    part, those that its recipe does not take, and cameras that it does not know. All patches that
+    the recipe's cutting gives are tested, whether or not classes are balanced.
     """
     leg = leg or next(iter(run.tasks))
     chosen = _choose(run, leg, manifest, stores)
-    predictions = predict_store(run, leg, chosen.store, title(run, leg), backbone=backbone)
-    return _tested(leg, chosen, predictions)
+    name = title(run, leg)
+    said = predict_store(run, leg, chosen.store, name, backbone=backbone, found=chosen.found)
+    return _tested(run, leg, chosen, said)
 
 
 def predict_store(
-    run: Run, leg: str, store: PatchStore, name: str, *, backbone: Backbone | None = None
+    run: Run,
+    leg: str,
+    store: PatchStore,
+    name: str,
+    *,
+    backbone: Backbone | None = None,
+    found: Recognised | None = None,
 ) -> AnyPredictions:
     """Predictions of a leg of a run for every patch of a store, none of them trained on.
 
-    `name` is what reports call the run.
+    `name` is what reports call the run. Whether training met a patch's device and scene is as
+    `found` has it, or else by their names.
     """
     model = run.model(backbone=backbone)
     rows = np.arange(len(store))
@@ -84,7 +96,7 @@ def predict_store(
     said = model.answers_of(
         map(store.read, pieces), leg, label=f"Testing {name}", total=len(pieces)
     )
-    return _predictions(run, leg, name, model.hash, store, np.concatenate(list(said)))
+    return _predictions(run, leg, name, model.hash, store, np.concatenate(list(said)), found)
 
 
 def detect_photos(
@@ -96,17 +108,24 @@ def detect_photos(
     """
     _require_one_split(detector, run)
     chosen = _choose(run, leg, manifest, stores)
-    return _tested(leg, chosen, detect_store(detector, run, leg, chosen.store, name))
+    said = detect_store(detector, run, leg, chosen.store, name, found=chosen.found)
+    return _tested(run, leg, chosen, said)
 
 
 def detect_store(
-    detector: Detector, run: Run, leg: str, store: PatchStore, name: str
+    detector: Detector,
+    run: Run,
+    leg: str,
+    store: PatchStore,
+    name: str,
+    *,
+    found: Recognised | None = None,
 ) -> Predictions:
     """Predictions of a detector for every patch of a store; its photos must have trained neither.
 
     The detector was fitted on training patches of a leg of `run`, with labels as in its store; its
     features may be another run's of the same split (else its training photos might be tested:
-    `UsageError`). `name` is what reports call it.
+    `UsageError`). `name` and `found` are as in `predict_store`.
     """
     _require_one_split(detector, run)
     features = detector.extractor.transform_store(store)
@@ -114,8 +133,8 @@ def detect_store(
     probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
         features
     )
-    said = _predictions(run, leg, name, detector.extractor.origin.model, store, probabilities)
-    return with_classes(said)
+    model = detector.extractor.origin.model
+    return with_classes(_predictions(run, leg, name, model, store, probabilities, found))
 
 
 def _require_one_split(detector: Detector, run: Run) -> None:
@@ -134,11 +153,14 @@ class _Chosen:
 
     store: PatchStore
     left_out: Counter[str]
+    found: Recognised
 
 
 def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     task = _task_of(run, leg)
-    kept, left_out = _testable(run, leg, manifest, task)
+    by_all = taken(with_traces(manifest, stores), run.recipe.photos)
+    found = recognised(run, by_all)
+    kept, left_out = _testable(run, leg, manifest, by_all, found)
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise UsageError(
@@ -151,10 +173,10 @@ def _choose(run: Run, leg: str, manifest: Manifest, stores: Path) -> _Chosen:
     spare = len(kept) - len(plan.manifest.photos) - len(plan.too_small)
     if spare:
         left_out["not needed, because others give enough patches"] = spare
-    return _Chosen(store, left_out)
+    return _Chosen(store, left_out, found)
 
 
-def _tested(leg: str, chosen: _Chosen, predictions: AnyPredictions) -> Tested:
+def _tested(run: Run, leg: str, chosen: _Chosen, predictions: AnyPredictions) -> Tested:
     store = chosen.store
     return Tested(
         leg=leg,
@@ -162,7 +184,28 @@ def _tested(leg: str, chosen: _Chosen, predictions: AnyPredictions) -> Tested:
         photos=len(np.unique(store.column("photo"))),
         left_out=chosen.left_out,
         unreadable={s["path"]: s["reason"] for s in store.facts["skipped"]},
+        cautions=tuple(_recognition(run)),
     )
+
+
+def _recognition(run: Run) -> Iterator[str]:
+    """Why training photos, or their devices, might not have been recognised."""
+    known = run.trained
+    if known is None:
+        yield (
+            f"{run.name} comes without the list that training photos are recognised by: copies of "
+            "them may be among those tested, and it is not known which devices and scenes it met."
+        )
+    elif not known.key:
+        yield (
+            f"{run.name} comes without the key to the list of its training photos: it is not known "
+            "which devices and scenes it met. Copies of its photos are recognised."
+        )
+    elif not known.complete:
+        yield (
+            f"The list of training photos of {run.name} lacks those of the run that its trunk is "
+            "from: copies of these may be among those tested."
+        )
 
 
 def title(run: Run, leg: str) -> str:
@@ -176,23 +219,26 @@ def _task_of(run: Run, leg: str) -> Task:
     return run.tasks[leg]
 
 
+_RECOGNISED = {
+    "same file": "used in training",
+    "resaved": "that look the same as one used in training",
+    "same burst": "in a burst with a photo used in training",
+}
+
+
 def _testable(
-    run: Run, leg: str, manifest: Manifest, task: Task
+    run: Run, leg: str, manifest: Manifest, by_all: Manifest, found: Recognised
 ) -> tuple[list[PhotoRecord], Counter[str]]:
-    by_all = taken(manifest, run.recipe.photos)
+    task = run.tasks[leg]
     by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.legs[leg]).photos}
-    bursts = trained_bursts(manifest, run.split)
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
-        part = run.split["part"].get(record.sha256)
         named = by_leg.get(record.id)
         if named is None:
             left_out["not chosen by the recipe"] += 1
-        elif part in TRAINED:
-            left_out["used in training"] += 1
-        elif record.burst in bursts:
-            left_out["in a burst with a photo used in training"] += 1
+        elif record.id in found.reasons:
+            left_out[_RECOGNISED[found.reasons[record.id]]] += 1
         elif record.sha256 in run.split["excluded"]:
             left_out["excluded by the split"] += 1
         elif task.column and label_of(named, task.column) not in task.classes:
@@ -215,11 +261,23 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
 
 
 def _predictions(
-    run: Run, leg: str, name: str, run_hash: str, store: PatchStore, said: NDArray[np.float32]
+    run: Run,
+    leg: str,
+    name: str,
+    run_hash: str,
+    store: PatchStore,
+    said: NDArray[np.float32],
+    found: Recognised | None,
 ) -> AnyPredictions:
     """A table of what was said: `(n, classes)` probabilities, or `(n,)` numbers."""
-    task = _task_of(run, leg)
-    device, scene = store.column("device"), store.column("scene")
+    task, known = _task_of(run, leg), run.trained
+    photo, device, scene = (store.column(name) for name in ("photo", "device", "scene"))
+    if found is not None:
+        seen = np.isin(photo, list(found.device)), np.isin(photo, list(found.scene))
+    elif known is not None:
+        seen = known.met("device", device), known.met("scene", scene)
+    else:
+        seen = np.zeros(len(store), np.bool_), np.zeros(len(store), np.bool_)
     shared: dict[str, Any] = {
         "task": task.name,
         "run": name,
@@ -227,15 +285,16 @@ def _predictions(
         "split_hash": run.split["hash"],
         "data_hash": store.hash,
         "label": store.label,
-        "photo": store.column("photo"),
+        "photo": photo,
         "device": device,
         "scene": scene,
         "camera": store.column("camera"),
         "editing": store.column("editing"),
         "row": store.column("row").astype(np.int64),
         "column": store.column("column").astype(np.int64),
-        "seen_device": np.isin(device, run.split["devices"]),
-        "seen_scene": np.isin(scene, run.split["scenes"]),
+        "seen_device": seen[0],
+        "seen_scene": seen[1],
+        "told": known is not None and known.tells_devices,
     }
     if task.range is not None:
         return NumberPredictions(unit=task.unit, range=task.range, value=said, **shared)

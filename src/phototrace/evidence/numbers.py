@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from phototrace.evidence.evaluation import (
     conditions,
+    groups,
     photo_trials,
     plain,
     require_enough,
@@ -66,8 +67,8 @@ class NumberGroup:
     """One device or scene."""
 
     name: str
-    seen: bool
-    """Whether training had photos of it."""
+    seen: bool | None
+    """Whether training had photos of it; None where nobody can say."""
     error: Figure
     bias: float
 
@@ -175,8 +176,8 @@ def evaluate_numbers(
         decisions=len(first),
         by_bin=tuple(_by_bin(predictions, errors)),
         strata=tuple(_strata(predictions, errors, photos, first)),
-        by_device=tuple(_by_group(table.device, table.seen_device, errors)),
-        by_scene=tuple(_by_group(table.scene, table.seen_scene, errors)),
+        by_device=tuple(_by_group(table, "device", errors)),
+        by_scene=tuple(_by_group(table, "scene", errors)),
         by_photo=tuple(_by_photo(predictions, errors)),
         notes=(),
     )
@@ -294,14 +295,10 @@ def _by_bin(predictions: NumberPredictions, errors: Errors) -> Iterator[NumberBi
         )
 
 
-def _by_group(
-    names: NDArray[np.str_], seen: NDArray[np.bool_], errors: Errors
-) -> Iterator[NumberGroup]:
-    values, index = np.unique(names, return_inverse=True)
-    for number, name in enumerate(values.tolist()):
-        chosen = index == number
+def _by_group(table: NumberPredictions, what: str, errors: Errors) -> Iterator[NumberGroup]:
+    for name, seen, chosen in groups(table, what):
         bias = float(errors.signed[chosen].mean())
-        yield NumberGroup(name, bool(seen[chosen].any()), errors.figure(chosen), bias)
+        yield NumberGroup(name, seen, errors.figure(chosen), bias)
 
 
 def _strata(

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phototrace.errors import DamagedError, PhototraceError, UsageError
 from phototrace.files import written_whole
+from phototrace.photos.manifest import UNKNOWN_DEVICE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,6 +81,8 @@ class PatchTable(ABC):
     seen_device: NDArray[np.bool_]
     seen_scene: NDArray[np.bool_]
     """(n,) whether training had photos of that device, of that scene."""
+    told: bool = True
+    """Whether a device or scene that is not `seen` was never seen; else nobody can say."""
 
     def __post_init__(self) -> None:
         """Check everything, and take read-only copies of the arrays."""
@@ -154,13 +157,22 @@ class PatchTable(ABC):
         """SHA-256 over everything in the table, rows in their order, as 64 hex digits."""
         digest = hashlib.sha256()
         facts = [*(getattr(self, name) for name in FACTS), *self._own_facts().values()]
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps(facts if self.told else [*facts, "untold"]).encode())
         for name in TEXTS:
             digest.update(json.dumps(getattr(self, name).tolist()).encode())
         for name in (*NUMBERS, *FLAGS, *self._own_arrays()):
             array: NDArray[Any] = getattr(self, name)
             digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+    def known(self, what: str) -> NDArray[np.bool_]:
+        """(n,) whether it is known if training had photos of that "device" or "scene"."""
+        if what == "scene":
+            named = self.scene != ""
+        else:
+            named = self.seen_device | ~np.char.endswith(self.device, f"/ {UNKNOWN_DEVICE}")
+        known: NDArray[np.bool_] = named & self.told
+        return known
 
     def select(self, mask: NDArray[np.bool_]) -> Self:
         """The rows where `mask`, (n,) bool, is true."""
@@ -195,7 +207,7 @@ class PatchTable(ABC):
 
         facts: dict[str, object] = {"format": self.format, "version": VERSION}
         facts |= {name: getattr(self, name) for name in FACTS}
-        facts |= {**self._own_facts(), "hash": self.hash}
+        facts |= {**self._own_facts(), "hash": self.hash, **({} if self.told else {"told": False})}
         columns: dict[str, Any] = {}
         for name in TEXTS:
             values, index = np.unique(getattr(self, name), return_inverse=True)
@@ -264,6 +276,7 @@ def _read(path: Path, kinds: Mapping[str, type[PatchTable]]) -> PatchTable:
     if any(column.null_count for column in arrow.columns):
         raise ValueError
     common: dict[str, Any] = {name: facts[name] for name in FACTS}
+    common["told"] = facts.get("told", True) is True
     common |= {name: _texts(arrow[name]) for name in TEXTS}
     common |= {name: arrow[name].to_numpy() for name in (*NUMBERS, *FLAGS)}
     own = {name: arrow[name].to_numpy() for name in types if name not in common}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from phototrace.errors import UsageError
 from phototrace.files import hash_of, write_json
+from phototrace.learning.run import Run
 from phototrace.photos.audit import Leak, audit
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import legible
+from phototrace.photos.remembered import Recognised, recognise
 from phototrace.photos.splits import Split
 
 TRAINED = ("train", "validation")
 """The parts that a training opens; the test part is left to the evaluation."""
-VERSION = 2  # goes up when the same photos and split come to give other leaks
+VERSION = 3  # goes up when the same photos and split come to give other leaks
 
 
 def check_leaks(
@@ -25,7 +27,7 @@ def check_leaks(
     split: Split,
     stores: Path,
     *,
-    trained: Mapping[str, Any] | None = None,
+    trunk: Run | None = None,
     test_devices: Sequence[str] = (),
     allowed: bool = False,
 ) -> list[Leak]:
@@ -35,10 +37,10 @@ def check_leaks(
     Photos that cannot be read are passed over: they give no patches either.
 
     Args:
-        manifest: The photos of all tasks.
+        manifest: The photos of all tasks, with the columns of `with_traces`.
         split: Their parts.
         stores: Folder of patch stores.
-        trained: `Run.split` of the run whose trunk is taken over, if one is: see `trunk_leaks`.
+        trunk: The run whose trunk is taken over, if one is: see `trunk_leaks`.
         test_devices: Devices for test only.
         allowed: Return leaks instead of raising.
 
@@ -46,7 +48,7 @@ def check_leaks(
         UsageError: There are leaks, and they are not `allowed`.
     """
     leaks = _known_or_found(manifest, split, stores)
-    leaks += trunk_leaks(manifest, split, trained, test_devices) if trained else []
+    leaks += trunk_leaks(manifest, split, trunk, test_devices) if trunk else []
     if leaks and not allowed:
         counts = Counter(leak.kind for leak in leaks)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -57,49 +59,51 @@ def check_leaks(
     return leaks
 
 
-def trained_bursts(manifest: Manifest, trained: Mapping[str, Any]) -> set[str]:
-    """Bursts with a photo that trained the run whose `Run.split` is `trained`.
+def trained_hashes(run: Run) -> frozenset[str]:
+    """SHA-256 of the photos that trained or validated a run, those of its trunk included."""
+    return frozenset(sha256 for sha256, part in run.split["part"].items() if part in TRAINED)
 
-    Also by the names that `manifest` gives them now: a burst that grew may have another.
+
+def recognised(run: Run, manifest: Manifest) -> Recognised:
+    """Which photos of a manifest, with the columns of `with_traces`, trained a run.
+
+    Where the run keeps no list of them, they are known by their file hashes alone.
     """
-    known = {p.burst for p in manifest.photos if trained["part"].get(p.sha256) in TRAINED}
-    return {*known, *trained.get("bursts", ())} - {""}
+    hashes = trained_hashes(run)
+    if run.trained is not None:
+        return recognise(run.trained, manifest, hashes)
+    same = {p.id for p in manifest.photos if p.sha256 in hashes}
+    bursts = {p.burst for p in manifest.photos if p.id in same} - {""}
+    found = {p.id: "same burst" for p in manifest.photos if p.burst in bursts}
+    return Recognised({**found, **dict.fromkeys(same, "same file")})
 
 
 def trunk_leaks(
-    manifest: Manifest,
-    split: Split,
-    trained: Mapping[str, Any],
-    test_devices: Sequence[str] = (),
+    manifest: Manifest, split: Split, trunk: Run, test_devices: Sequence[str] = ()
 ) -> list[Leak]:
-    """The leaks between test photos here and training photos of a trunk that is reused.
-
-    Photos of another training are known by their hashes alone, so a resaved copy is
-    not found here: index the photos of both trainings together and audit that.
+    """The leaks between test photos here and the photos that trained a trunk that is reused.
 
     Args:
-        manifest: The photos of this training.
+        manifest: The photos of this training, with the columns of `with_traces`.
         split: Their parts.
-        trained: `Run.split` of the run that the trunk is from.
+        trunk: The run that the trunk is from.
         test_devices: Devices for test only, which the trunk must not have been trained on.
     """
+    found = recognised(trunk, manifest)
     leaks = []
-    tests = [p for p in manifest.photos if split.part.get(p.id) == "test"]
     device, scene = "device" in split.by, "scene" in split.by
-    bursts = trained_bursts(manifest, trained)
-    for photo in tests:
+    for photo in split.photos(manifest, "test").photos:
         kept_out = device or photo.device_id in test_devices
-        if trained["part"].get(photo.sha256) in TRAINED:
-            kind = "same file"
-        elif photo.burst in bursts:
-            kind = "same burst"
-        elif kept_out and photo.device and photo.device_id in trained["devices"]:
+        if photo.id in found.reasons:
+            kind = found.reasons[photo.id]
+        elif kept_out and photo.id in found.device:
             kind = "same device"
-        elif scene and photo.scene and photo.scene in trained["scenes"]:
+        elif scene and photo.id in found.scene:
             kind = "same scene"
         else:
             continue
-        text = f"{legible(photo.path)} is for test, but the trunk was trained on the {kind}."
+        what = "a photo that looks the same" if kind == "resaved" else f"the {kind}"
+        text = f"{legible(photo.path)} is for test, but the trunk was trained on {what}."
         leaks.append(Leak(kind, photo.path, photo.path, ("train", "test"), text))
     return leaks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_pat
 from phototrace.patches.store import PatchStore
 from phototrace.photos.dealing import PARTS
 from phototrace.photos.indexing import read_photos
-from phototrace.photos.manifest import Manifest
+from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.photo import legible
 from phototrace.photos.splits import Split, make_split
 from phototrace.simulation.collection import simulate
 
@@ -100,7 +101,8 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     There is one split for all legs, of all photos that the recipe takes: what tests one leg
     trains none. `part` is what errors call a leg.
     """
-    chosen = with_enough(taken(manifest, recipe.photos), recipe.photos, "[photos]")
+    all_taken = taken(manifest, recipe.photos)
+    chosen = with_enough(all_taken, recipe.photos, "[photos]")
     by = recipe.split
     split = make_split(
         chosen, by.by, recipe.seed, validation=by.validation, test=by.test,
@@ -108,10 +110,11 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     )  # fmt: skip
     tasks: dict[str, Task] = {}
     plans: dict[str, PatchPlan] = {}
-    notes: list[str] = []
+    notes = [*_too_few(all_taken, recipe.photos, "[photos]"), *split.notes]
     for name, leg in recipe.legs.items():
         try:
-            own = with_enough(taken_by_leg(chosen, leg), leg, f"[{part}s.{name}]")
+            by_leg = taken_by_leg(chosen, leg)
+            own = with_enough(by_leg, leg, f"[{part}s.{name}]")
             tasks[name] = TASKS[leg.task].among(own.photos, leg.classes)
             settings = patch_settings(recipe, leg, tasks[name])
             plans[name] = plan_patches(own, split, settings, parts=TRAINED)
@@ -119,7 +122,9 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
             raise UsageError(f"{part.capitalize()} {name!r}: {error}") from None
         require_a_batch(f"The {part} {name!r}", plans[name].total("train"), leg.batch_size)
         what = f"{part.capitalize()} {name!r}"
-        notes += [*_cut(what, plans[name]), *_untested(what, tasks[name], own, split)]
+        notes += [*_too_few(by_leg, leg, what), *_unlabelled(what, tasks[name], own)]
+        notes += [*_too_small(what, recipe.network.patch_size, own), *_cut(what, plans[name])]
+        notes += _untested(what, tasks[name], own, split)
         if leg.balance == "draw":
             notes += _rare(what, plans[name])
     patches = {name: plan.total("train") for name, plan in plans.items()}
@@ -144,6 +149,46 @@ def with_enough(chosen: Manifest, choice: Photos | LegChoice, where: str) -> Man
     if not kept:
         raise UsageError(f"The recipe's {where} leaves no photos. Loosen 'where' or 'min_photos'.")
     return replace(chosen, photos=kept)
+
+
+def _too_few(photos: Manifest, choice: Photos | LegChoice, what: str) -> Iterator[str]:
+    """A note on the camera models that `with_enough` leaves out."""
+    counts = Counter(record.camera for record in photos.photos)
+    few = {camera: n for camera, n in counts.items() if n < choice.min_photos}
+    if few:
+        first = min(few)
+        yield (
+            f"{what}: camera models with fewer than {choice.min_photos} photos are left out: "
+            f"{len(few)} models, {sum(few.values())} photos (the first: "
+            f"{first or 'unknown camera'}, {few[first]})."
+        )
+
+
+def _unlabelled(what: str, task: Task, photos: Manifest) -> Iterator[str]:
+    """A note on photos that say nothing where the task asks."""
+    unknown = [r for r in photos.photos if task.column and not label_of(r, task.column)]
+    if unknown:
+        yield (
+            f"{what}: {len(unknown)} photos of unknown {task.column} take no part (the first: "
+            f"{legible(unknown[0].path)})."
+        )
+
+
+def _too_small(what: str, size: int, photos: Manifest) -> Iterator[str]:
+    """A note on photos that hold no patch of `size` px."""
+    small = [r for r in photos.photos if 0 < min(r.width, r.height) < size]
+    if small:
+        first = small[0]
+        yield (
+            f"{what}: {len(small)} photos are too small for a patch of {size} px (the first: "
+            f"{legible(first.path)}, {first.width} x {first.height})."
+        )
+
+
+def skipped_note(what: str, skipped: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """A note on photos that gave no patches when they were cut, such as those of other sizes."""
+    if skipped:
+        yield f"{what}: {len(skipped)} photos gave no patches. {skipped[0]['reason']}"
 
 
 def require_a_batch(what: str, patches: int, batch_size: int) -> None:
@@ -252,16 +297,18 @@ def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
     )
 
 
+def trained_photos(experiment: Experiment) -> list[PhotoRecord]:
+    """The photos that train or validate."""
+    part = experiment.split.part
+    return [r for r in experiment.manifest.photos if part.get(r.id) in TRAINED]
+
+
 def split_facts(experiment: Experiment) -> dict[str, Any]:
-    """What a later test must know: each photo's part by hash, and what training has seen."""
+    """What a later test must know of the split: each photo's part, by its hash."""
     split, photos = experiment.split, experiment.manifest.photos
-    trained = [r for r in photos if split.part.get(r.id) in TRAINED]
     return {
-        "version": 1,
+        "version": 2,
         "hash": split.hash,
         "part": {r.sha256: split.part[r.id] for r in photos if r.id in split.part},
         "excluded": {r.sha256: split.excluded[r.id] for r in photos if r.id in split.excluded},
-        "devices": sorted({r.device_id for r in trained}),
-        "scenes": sorted({r.scene for r in trained if r.scene}),
-        "bursts": sorted({r.burst for r in trained if r.burst}),
     }

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.files import check_contents, is_complete, write_contents, write_json, write_text
+from phototrace.files import (
+    check_contents,
+    is_complete,
+    write_bytes,
+    write_contents,
+    write_json,
+    write_text,
+)
 from phototrace.learning.accelerator import DeviceName
 from phototrace.learning.model import Model
 from phototrace.learning.model_files import (
@@ -29,10 +36,13 @@ from phototrace.learning.network import Backbone, Network
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.tasks import Task
 from phototrace.patches.store import PatchStore
+from phototrace.photos.remembered import Remembered
 
-RUN_VERSION = 1
+RUN_VERSION = 2
+"""Version 1 kept no list of training photos but their hashes; it is still read."""
 RECIPE, METRICS = "recipe.toml", "metrics.jsonl"
 PROVENANCE, SPLIT = "provenance.json", "split.json"
+TRAINED_PHOTOS, KEY = "trained.parquet", "trained.key"
 STORES = "stores"
 """Folder beside the runs that holds their patches."""
 
@@ -46,7 +56,8 @@ class Run:
         recipe: All its choices.
         config: What its model is.
         provenance: Versions, machine, hashes of data and split, what was left out.
-        split: What `split.json` says: part of each photo, devices and scenes of training.
+        split: What `split.json` says: the part of each photo, by its hash.
+        trained: What training photos are known again by; None where the run keeps no such list.
     """
 
     folder: Path
@@ -54,6 +65,7 @@ class Run:
     config: ModelConfig
     provenance: Mapping[str, Any]
     split: Mapping[str, Any]
+    trained: Remembered | None = None
 
     @classmethod
     def load(cls, folder: Path | str) -> Run:
@@ -78,11 +90,28 @@ class Run:
             found = provenance["version"]
         except (OSError, ValueError, KeyError, TypeError):
             raise DamagedError(f"{folder} is not a run that can be read. Train it again.") from None
-        if found != RUN_VERSION:
+        if found not in (1, RUN_VERSION):
             raise DamagedError(
                 f"{folder} is a run of version {found}; this phototrace reads {RUN_VERSION}."
             )
-        return cls(folder, Recipe.load(folder / RECIPE), load_config(folder), provenance, split)
+        recipe, config = Recipe.load(folder / RECIPE), load_config(folder)
+        trained = _load_trained(folder) if found != 1 else None
+        return cls(folder, recipe, config, provenance, split, trained)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Run:
+        """A run, or a model without the record of its training: to be tested, not trained further.
+
+        Of such a model nothing is known of its photos: `provenance` is empty, `trained` None.
+        Raises as `load`.
+        """
+        folder = Path(folder)
+        if not is_complete(folder) or (folder / PROVENANCE).is_file():
+            return cls.load(folder)
+        check_contents(folder)
+        config = load_config(folder)
+        recipe = Recipe.parse(_recipe_of(config), f"the model {folder}")
+        return cls(folder, recipe, config, {}, {"hash": "", "part": {}, "excluded": {}})
 
     @property
     def name(self) -> str:
@@ -146,15 +175,44 @@ def write_run(
     metrics: list[dict[str, Any]],
     provenance: Mapping[str, Any],
     split: Mapping[str, Any],
+    trained: Remembered,
 ) -> Run:
-    """Write a finished run; `contents.json` comes last and makes it one."""
+    """Write a finished run; `contents.json` comes last and makes it one.
+
+    The key of `trained` is not among its contents: it may be removed before a run is shared.
+    """
     write_model(folder, config, network)
     write_text(folder / RECIPE, recipe.to_toml())
     write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in metrics))
     write_json(folder / PROVENANCE, {"version": RUN_VERSION, **provenance})
     write_json(folder / SPLIT, dict(split))
-    write_contents(folder, [CONFIG, WEIGHTS, RECIPE, METRICS, PROVENANCE, SPLIT])
+    trained.save(folder / TRAINED_PHOTOS)
+    if trained.key:
+        write_bytes(folder / KEY, trained.key.hex().encode())
+    files = [CONFIG, WEIGHTS, RECIPE, METRICS, PROVENANCE, SPLIT, TRAINED_PHOTOS]
+    write_contents(folder, files)
     return Run.load(folder)
+
+
+def _load_trained(folder: Path) -> Remembered:
+    try:
+        key = bytes.fromhex((folder / KEY).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        key = b""
+    except (OSError, ValueError):
+        raise DamagedError(f"{folder / KEY} cannot be read. Restore or remove it.") from None
+    return Remembered.load(folder / TRAINED_PHOTOS, key)
+
+
+def _recipe_of(config: ModelConfig) -> dict[str, Any]:
+    """The choices of a recipe that a model alone tells; all others are as where none are made."""
+    form = ("backbone", "patch_size", "channels", "preset", "share_depth")
+    network = {key: getattr(config, key) for key in form if getattr(config, key) is not None}
+    legs = {
+        leg: {"task": task.name, "classes": list(task.classes)}
+        for leg, task in config.tasks.items()
+    }
+    return {"name": config.name, "network": network, "legs": legs}
 
 
 def machine_facts() -> dict[str, Any]:

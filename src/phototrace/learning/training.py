@@ -39,18 +39,27 @@ from phototrace.learning.preparing import (
     leg_of,
     passes_per_epoch,
     prepare,
+    skipped_note,
     split_facts,
+    trained_photos,
 )
 from phototrace.learning.recipe import Recipe, TrainingChoice
 from phototrace.learning.run import STORES, Run, machine_facts, require_free, write_run
 from phototrace.learning.tasks import Task
-from phototrace.learning.transfer import check_trunk, load_trunk, take_trunk, with_trained
+from phototrace.learning.transfer import (
+    check_trunk,
+    load_trunk,
+    remember_trained,
+    take_trunk,
+    with_trained,
+)
 from phototrace.learning.trunk_output import TrunkOutput, store_trunk_output
 from phototrace.learning.watch import Watch
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
 from phototrace.photos.audit import Leak
+from phototrace.photos.completing import with_traces
 from phototrace.photos.manifest import Manifest
 from phototrace.progress import progress as show_progress
 from phototrace.progress import say
@@ -89,10 +98,10 @@ def train_recipe(
     network = config.network(backbone, seed=recipe.training_seed)
     if trunk is not None:
         take_trunk(network, trunk, backbone)
+    experiment = replace(experiment, manifest=with_traces(experiment.manifest, out / STORES))
     leaks = check_leaks(
         experiment.manifest, experiment.split, out / STORES,
-        trained=trunk.split if trunk else None, test_devices=recipe.split.test_devices,
-        allowed=allow_leaks,
+        trunk=trunk, test_devices=recipe.split.test_devices, allowed=allow_leaks,
     )  # fmt: skip
     with locked(folder):
         require_free(folder, recipe, experiment.split.hash, resume)
@@ -121,9 +130,9 @@ class _Work:
         plan = self._plan(data, machine)
         if is_complete(self.folder):
             return self._finished(plan)
-        for note in self.experiment.notes:
-            say(note)
         provenance = self._provenance(data, legs, plan)
+        for note in provenance["notes"]:
+            say(note)
         trained, above = network, None
         if self.trunk is not None:
             above = self._trunk_output(network, self.trunk, data, machine)
@@ -143,7 +152,10 @@ class _Work:
         provenance["seconds"] = round(done.seconds, 1)
         facts = with_trained(split_facts(self.experiment), self.trunk)
         config = replace(self.config, trained_on=_trained_on(provenance, facts["hash"]))
-        run = write_run(self.folder, recipe, config, network, done.metrics, provenance, facts)
+        run = write_run(
+            self.folder, recipe, config, network, done.metrics, provenance, facts,
+            remember_trained(trained_photos(self.experiment), self.trunk),
+        )  # fmt: skip
         shutil.rmtree(self.folder / "checkpoint")
         return run
 
@@ -189,6 +201,10 @@ class _Work:
         self, data: Mapping[str, PatchStore], legs: Sequence[Leg], plan: str
     ) -> dict[str, Any]:
         """What the recipe does not say."""
+        skipped = {name: store.facts["skipped"] for name, store in data.items()}
+        lost = [
+            n for name, photos in skipped.items() for n in skipped_note(f"Leg {name!r}", photos)
+        ]
         return {
             "plan": plan,
             "data": {name: store.hash for name, store in data.items()},
@@ -200,8 +216,8 @@ class _Work:
                 {leg.name: len(leg.train) for leg in legs},
                 {leg.name: leg.batch_size for leg in legs},
             ),
-            "skipped": {name: store.facts["skipped"] for name, store in data.items()},
-            "notes": list(self.experiment.notes),
+            "skipped": skipped,
+            "notes": [*self.experiment.notes, *lost],
             "machine": machine_facts(),
         }
 

@@ -5,7 +5,9 @@ A photo that trained the trunk has trained the new run as well: it must not be t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from phototrace.learning.leaks import TRAINED
 from phototrace.learning.network import Backbone, Network
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
+from phototrace.photos.manifest import PhotoRecord
+from phototrace.photos.remembered import KEY_BYTES, Remembered, remember
 
 
 def load_trunk(recipe: Recipe, beside: Path) -> Run | None:
@@ -75,13 +79,18 @@ def with_trained(facts: Mapping[str, Any], trunk: Run | None) -> dict[str, Any]:
     """Facts of a split (`split.json`) that also count what trained the trunk."""
     if trunk is None:
         return dict(facts)
-    seen = trunk.split
-    before = {sha256: part for sha256, part in seen["part"].items() if part in TRAINED}
-    return {
-        **facts,
-        "part": {**facts["part"], **before},
-        **{
-            key: sorted({*facts[key], *seen.get(key, ())})
-            for key in ("devices", "scenes", "bursts")
-        },
-    }
+    seen = trunk.split["part"]
+    before = {sha256: part for sha256, part in seen.items() if part in TRAINED}
+    return {**facts, "part": {**facts["part"], **before}}
+
+
+def remember_trained(photos: Sequence[PhotoRecord], trunk: Run | None) -> Remembered:
+    """What photos that train, and those that trained the trunk, are known again by.
+
+    The key is the trunk's, so that names can be compared with those of its photos.
+    """
+    before = trunk.trained if trunk else None
+    own = remember(photos, (before.key if before else b"") or secrets.token_bytes(KEY_BYTES))
+    if trunk is None:
+        return own
+    return own.join(before) if before else replace(own, complete=False)

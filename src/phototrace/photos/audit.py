@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from phototrace.errors import PhotoError, UsageError
 from phototrace.files import hash_of
 from phototrace.photos.dealing import PARTS
+from phototrace.photos.grouping import connected
 from phototrace.photos.manifest import Manifest, PhotoRecord, cell
 from phototrace.photos.perceptual import (
-    THUMBNAIL_SIDE,
     hashes_of,
     is_hash,
+    is_look,
+    look,
+    looks_of,
     near_pairs,
     phash,
-    thumbnail,
+    same_picture,
 )
 from phototrace.photos.photo import legible, read_pixels
 from phototrace.photos.splits import BY, Split, count_reasons
 from phototrace.progress import parallel_map
 
-# Correlation of 32 x 32 thumbnails above which two pictures with near hashes are one.
-SAME_PICTURE = 0.98
 _BLOCK = 4096
 
 
@@ -64,8 +65,8 @@ def audit(
     photos of one scene by two devices, as the manifest says, may look the same without being a
     resaved photo: they leak where the split is by scene.
 
-    Perceptual hashes are taken from the column `phash`; where it lacks, from the files. Pairs of
-    near hashes are confirmed on the files.
+    Perceptual hashes are taken from the column `phash`, and pairs of near hashes are confirmed by
+    the column `look`; where a column lacks, by the files.
 
     Args:
         manifest: The photos.
@@ -91,8 +92,7 @@ def audit(
     told = {frozenset((leak.a, leak.b)) for leak in again}
     leaks += _shared(photos, split, "burst", [p.burst for p in photos], told)
     if "device" in split.by:
-        devices = [p.device_id if p.device else "" for p in photos]
-        leaks += _shared(photos, split, "device", devices, only_test=True)
+        leaks += _shared(photos, split, "device", _devices(photos), only_test=True)
     if "scene" in split.by:
         leaks += _shared(photos, split, "scene", [p.scene for p in photos])
     return leaks
@@ -101,12 +101,14 @@ def audit(
 def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "photo") -> Split:
     """Take a hand-made split from a manifest's column of "train", "validation" and "test".
 
-    Rows with another value are excluded. `by` says what the split promises to keep apart, which
-    `audit` then checks. A photo that the column puts in several parts stands in `conflicts`, and in
-    the part that comes last of train, validation, test.
+    Other plain words for a part are understood (`part_of`), and rows that say none are excluded.
+    `by` says what the split promises to keep apart, which `audit` then checks. A photo that the
+    column puts in several parts stands in `conflicts`, and in the part that comes last of train,
+    validation, test.
 
     Raises:
-        UsageError: There is no such column, no row has a part in it, or `by` is unknown.
+        UsageError: There is no such column, no row has a part in it, a row says something else, or
+            `by` is unknown.
     """
     if by not in BY:
         raise UsageError(f"A split cannot be by {by!r}. Choose one of: {', '.join(BY)}.")
@@ -116,22 +118,45 @@ def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "ph
         )
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     excluded: dict[str, str] = {}
+    strange: list[PhotoRecord] = []
     for photo in manifest.photos:
-        value = photo.extra.get(column, "")
-        if value in PARTS:
-            found[photo.id].append((photo.path, value))
+        value = cell(photo, column)
+        if meant := part_of(value):
+            found[photo.id].append((photo.path, meant))
+        elif value.strip():
+            strange.append(photo)
         else:
-            excluded[photo.id] = f"{column} is {value!r}"
+            excluded[photo.id] = f"{column} is empty"
     if not found:
         raise UsageError(
             f"The column {column!r} says train, validation or test of no photo. Fill it, or name "
             "another."
+        )
+    if strange:
+        raise UsageError(
+            f"The column {column!r} says {cell(strange[0], column)!r} of "
+            f"{legible(strange[0].path)}, which is none of train, validation and test; so do "
+            f"{len(strange)} of {len(manifest.photos)} rows say something else. Correct them, or "
+            "leave them empty to leave the photos out."
         )
     part = {i: max((part for _, part in rows), key=PARTS.index) for i, rows in found.items()}
     conflicts = {i: tuple(rows) for i, rows in found.items() if len({r[1] for r in rows}) > 1}
     name = hash_of({"by": by, "column": column, "parts": sorted(part.items())})
     rest = {i: reason for i, reason in excluded.items() if i not in part}
     return Split(by, 0, part, rest, name, tuple(count_reasons(rest)), conflicts)
+
+
+_PART_WORDS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "validate": "validation",
+    "val": "validation", "dev": "validation", "development": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def part_of(text: str) -> str:
+    """The part that a word in a table plainly means, whatever its case; "" if none."""
+    return _PART_WORDS.get(text.strip().casefold(), "")
 
 
 def _same_rows(manifest: Manifest) -> list[Leak]:
@@ -162,7 +187,7 @@ def _saved_again(
     apart = np.array([PARTS.index(part) for part in parts], dtype=np.int64) if split else None
     # Twice over the pairs instead of keeping them: many flat pictures make millions.
     near = {int(n) for block in near_pairs(hashes, apart=apart) for n in np.unique(block)}
-    looks = _thumbnails(manifest, photos, sorted(near), skip)
+    looks = _looks(manifest, photos, sorted(near), skip)
     leaks = []
     for block in near_pairs(hashes, apart=apart):
         for pair in _alike(block, looks):
@@ -185,11 +210,11 @@ def _one_scene_by_two(a: PhotoRecord, b: PhotoRecord) -> bool:
     return bool(known) and a.scene == b.scene and a.device_id != b.device_id
 
 
-def _alike(pairs: NDArray[np.int64], looks: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+def _alike(pairs: NDArray[np.int64], looks: NDArray[np.int8]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(pairs), _BLOCK):
         block = pairs[start : start + _BLOCK]
-        products = np.einsum("ij,ij->i", looks[block[:, 0]], looks[block[:, 1]])
-        yield from ((a, b) for a, b in block[products >= SAME_PICTURE].tolist())
+        same = same_picture(looks[block[:, 0]], looks[block[:, 1]])
+        yield from ((a, b) for a, b in block[same].tolist())
 
 
 def _hashed(
@@ -205,16 +230,18 @@ def _hashed(
     return [photos[n] for n in kept], hashes_of([texts[n] for n in kept])
 
 
-def _thumbnails(
+def _looks(
     manifest: Manifest, photos: Sequence[PhotoRecord], numbers: Sequence[int], skip: bool
-) -> NDArray[np.float32]:
-    """Thumbnails (len(photos), 1024) of the numbered photos; the other rows stay zero."""
-    looks = np.zeros((len(photos), THUMBNAIL_SIDE**2), dtype=np.float32)
-    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in numbers]
-    found = parallel_map(_thumbnail_of, jobs, "Comparing photos")
-    for n, look in zip(numbers, found, strict=True):
-        looks[n] = look
-    return looks
+) -> NDArray[np.int8]:
+    """Looks (len(photos), 64) of the numbered photos; the other rows stay zero."""
+    texts = [""] * len(photos)
+    for n in numbers:
+        texts[n] = cell(photos[n], "look")
+    lacking = [n for n in numbers if not is_look(texts[n])]
+    jobs = [(manifest.path_of(photos[n]), photos[n].sha256, skip) for n in lacking]
+    for n, text in zip(lacking, parallel_map(_look_of, jobs, "Comparing photos"), strict=True):
+        texts[n] = text
+    return looks_of(texts)
 
 
 _Job = tuple[Path, str, bool]  # path, SHA-256, whether to pass over what cannot be read
@@ -225,9 +252,9 @@ def _phash_of(job: _Job) -> str:
     return "" if green is None else phash(green)
 
 
-def _thumbnail_of(job: _Job) -> NDArray[np.float32]:
+def _look_of(job: _Job) -> str:
     green = _green_of(job)
-    return np.zeros(THUMBNAIL_SIDE**2, np.float32) if green is None else thumbnail(green)
+    return "" if green is None else look(green)
 
 
 def _green_of(job: _Job) -> NDArray[np.uint8] | None:
@@ -276,6 +303,16 @@ def _shared(
                     f"{legible(pair[1])}."
                 )
                 yield Leak(f"same {what}", *pair, (first, second), text)
+
+
+def _devices(photos: Sequence[PhotoRecord]) -> list[str]:
+    """One name a device, also where one body (column `body`) goes by several; "" if unknown."""
+    named = [(p.id, p.device_id if p.device else "", cell(p, "body")) for p in photos]
+    names: dict[str, str] = {}
+    for group in connected(named, lambda one: one[1:]):
+        name = next((device for _, device, _ in group if device), group[0][2])
+        names |= {photo: name for photo, _, _ in group}
+    return [names[p.id] for p in photos]
 
 
 def _placed(photo: PhotoRecord, part: str) -> str:

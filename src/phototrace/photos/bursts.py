@@ -59,7 +59,7 @@ def reset_clocks(photos: Sequence[PhotoRecord]) -> dict[str, str]:
     """
     times: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
-        if _moment(taken := cell(photo, "taken")) is not None:
+        if moment_of(taken := cell(photo, "taken")) is not None:
             times[photo.device_id].append(taken)
     return {
         device: of[0] for device, of in times.items() if len(of) >= FROZEN and len(set(of)) == 1
@@ -70,7 +70,7 @@ def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
     times = sorted(
         (moment, number)
         for number, photo in enumerate(photos)
-        if (moment := _moment(cell(photo, "taken"))) is not None
+        if (moment := moment_of(cell(photo, "taken"))) is not None
     )
     return [
         (a, b)
@@ -79,7 +79,8 @@ def _in_a_row(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
     ]
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
+    """The time that a cell of the column `taken` says, without its zone; None where it is none."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

@@ -54,11 +54,11 @@ def index(
 ) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
-    The columns `phash`, `taken` and `taken_from` (what the time is by: see `Photo`) are added to
-    the manifest's own. Photos that belong together share a `burst` (see `bursts.find_bursts`),
-    others have none. Work goes on all cores; what was finished before an interruption is not done
-    again (a journal beside `out` keeps it). The result depends neither on the number of cores nor
-    on interruptions.
+    The columns `phash`, `look`, `body` (the serial number that EXIF says), `taken` and `taken_from`
+    (what the time is by: see `Photo`) are added to the manifest's own. Photos that belong together
+    share a `burst` (see `bursts.find_bursts`), others have none. Work goes on all cores; what was
+    finished before an interruption is not done again (a journal beside `out` keeps it). The result
+    depends neither on the number of cores nor on interruptions.
 
     Args:
         source: A folder, looked through to its depth; or a manifest, whose files are checked and
@@ -239,6 +239,8 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
         extra={
             **row.extra,
             "phash": facts.phash,
+            "look": facts.look,
+            "body": facts.serial,
             **_time(row, facts),
             **({"damage": facts.damage} if facts.damage else {}),
         },

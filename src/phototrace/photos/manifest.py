@@ -23,6 +23,8 @@ from phototrace.progress import parallel_map
 VERSION = 1
 _VERSION_KEY = b"phototrace.manifest"
 _NUMBERS = ("width", "height")
+UNKNOWN_DEVICE = "unknown device"
+"""How the `device_id` of a photo by an unknown device ends."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class PhotoRecord:
     @property
     def device_id(self) -> str:
         """Camera model and device: names one camera body across the whole manifest."""
-        return f"{self.camera or 'unknown camera'} / {self.device or 'unknown device'}"
+        return f"{self.camera or 'unknown camera'} / {self.device or UNKNOWN_DEVICE}"
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(PhotoRecord) if f.name not in ("id", "extra"))

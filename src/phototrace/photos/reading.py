@@ -13,7 +13,7 @@ from typing import Any
 
 from phototrace.errors import PhotoError
 from phototrace.photos.manifest import Problem
-from phototrace.photos.perceptual import phash
+from phototrace.photos.perceptual import look, phash
 from phototrace.photos.photo import legible, read_whole
 from phototrace.progress import parallel_map
 
@@ -24,7 +24,7 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class Facts:
-    """What indexing keeps of one file; see `Photo` and `perceptual.phash`."""
+    """What indexing keeps of one file; see `Photo` and `perceptual`."""
 
     sha256: str
     width: int
@@ -36,6 +36,7 @@ class Facts:
     taken: str
     taken_from: str
     phash: str
+    look: str
     damage: str = ""
 
 
@@ -112,7 +113,7 @@ def _read(path: str, keep_damaged: bool) -> Facts | Problem:
         return Problem(path, "unreadable", str(error))
     return Facts(
         photo.sha256, photo.width, photo.height, photo.qtables, photo.make, photo.model,
-        photo.serial, photo.taken, photo.taken_from, phash(green), photo.damage,
+        photo.serial, photo.taken, photo.taken_from, phash(green), look(green), photo.damage,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from phototrace.errors import UsageError
 from phototrace.files import hash_of
 from phototrace.photos.dealing import PARTS, Draw, Group, deal, draw_devices, largest_and_rest, take
 from phototrace.photos.grouping import connected
-from phototrace.photos.manifest import Manifest, PhotoRecord
+from phototrace.photos.manifest import Manifest, PhotoRecord, cell
 
 BY = ("photo", "device", "scene", "device and scene")
 
@@ -178,10 +178,21 @@ def _by_photo(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) ->
         missing = [part for part in PARTS if not parts[part]]
         if missing and not (missing == ["test"] and camera in tested):
             dealt.notes.append(
-                f"{camera or 'Unknown camera'} has {len(bursts)} burst(s) and is not in: "
-                f"{', '.join(missing)}."
+                f"{camera or 'Unknown camera'} is not in the {' and '.join(missing)} part: "
+                f"{_few(bursts)}."
             )
     return dealt
+
+
+def _few(bursts: Sequence[Group]) -> str:
+    """Why so few bursts fill no more parts, such as "its 24 photos form 2 bursts"."""
+    photos, count = sum(map(len, bursts)), len(bursts)
+    if photos == count:
+        return f"it has {count} photo{'s' if count > 1 else ''}"
+    timed = all(len({cell(p, "taken") for p in burst}) == 1 for burst in bursts if len(burst) > 1)
+    known = all(cell(p, "taken") for burst in bursts for p in burst if len(burst) > 1)
+    why = ", each of photos that all carry the same time" if timed and known else ""
+    return f"its {photos} photos form {count} burst{'s' if count > 1 else ''}{why}"
 
 
 def _by_scene(records: list[PhotoRecord], draw: Draw, forced: frozenset[str]) -> _Dealt:

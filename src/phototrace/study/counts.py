@@ -22,7 +22,7 @@ def plan_facts(plan: StudyPlan) -> dict[str, Any]:
         "photos": {t: {p: photos_per_class(plan, t, p) for p in PARTS} for t in TASKS},
         "manifest": experiment.manifest.hash,
         "split": experiment.split.hash,
-        "split_notes": list(experiment.split.notes),
+        "notes": list(experiment.notes),
         "tests": {task: found.hash for task, found in plan.tests.items()},
     }
 

@@ -113,7 +113,7 @@ def _studied(facts: Mapping[str, Any]) -> dict[str, str]:
         f"task {task}": f"{question} {_count(facts, task)}" for task, question in TASKS.items()
     }  # fmt: skip
     rows["about the photos"] = recipe.get("note", "")
-    notes = facts["split_notes"]
+    notes = facts["notes"] if "notes" in facts else facts["split_notes"]  # its former name
     more = f"(and {len(notes) - NOTES} more notes of this kind)" if len(notes) > NOTES else ""
     apart = kept_apart(split["by"], len(split.get("test_devices", ())))
     rows["split"] = " ".join([apart, *notes[:NOTES], more]).strip()

@@ -15,7 +15,7 @@ from phototrace.study.recipe import TASKS
 from phototrace.study.running import clock
 
 LISTED = 8
-"""Notes on the split that the text has before it counts the rest."""
+"""Notes on photos and split that the text has before it counts the rest."""
 
 
 def plan_dict(plan: StudyPlan, taken: Estimate) -> dict[str, Any]:
@@ -61,9 +61,10 @@ def _photos(plan: StudyPlan) -> Iterator[str]:
         + ", ".join(f"{parts[part]} {part}" for part in PARTS)
         + f" (split {split.hash[:12]})."
     )
-    yield from (f"  {note}" for note in split.notes[:LISTED])
-    if len(split.notes) > LISTED:
-        yield f"  and {len(split.notes) - LISTED} more of this kind (--json lists all)"
+    notes = plan.experiment.notes
+    yield from (f"  {note}" for note in notes[:LISTED])
+    if len(notes) > LISTED:
+        yield f"  and {len(notes) - LISTED} more notes (--json lists all)"
     for task in TASKS:
         found = plan.experiment.tasks[task]
         patches = _patches(plan, task)

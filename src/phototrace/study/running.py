@@ -32,6 +32,7 @@ from phototrace.learning.trees import ExtraTrees
 from phototrace.patches.building import build_store
 from phototrace.patches.plan import PatchPlan
 from phototrace.patches.store import PatchStore
+from phototrace.photos.completing import with_traces
 from phototrace.photos.corpora.dresden import planned
 from phototrace.photos.manifest import Manifest
 from phototrace.photos.photo import legible
@@ -98,7 +99,10 @@ def run_study(
     require_folder(out)
     with locked(out):
         manifest, left_out = same_photos(manifest, out / PHOTOS)
+        manifest = with_traces(manifest, out / STORES)
         plan = plan_study(recipe, manifest, seeds)
+        for note in plan.experiment.notes:
+            say(note)
         taken = estimate(plan)
         _require_disk(taken, out)
         leaks = _leaks(plan, out, allow_leaks)
