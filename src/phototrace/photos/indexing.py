@@ -62,7 +62,7 @@ def index(
 
     Args:
         source: A folder, looked through to its depth; or a manifest, whose files are checked and
-            whose missing columns are added, while all that it says is kept.
+            whose missing columns are added, while all that it says is kept. It needs no hashes.
         corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
         keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
@@ -76,7 +76,7 @@ def index(
         _check_out(out, source)
     journal = out.parent / f".{out.name}.journal" if out is not None else None
     if source.suffix.lower() in _ENDINGS and not source.is_dir():
-        given = Manifest.load(source)
+        given = Manifest.load(source, hashed=False)
         rows, found, reading = list(given.photos), Found(), Reading([])
         root = given.root
     else:
@@ -99,9 +99,10 @@ def index(
     duplicates = tuple(p for p in problems if p.kind == "duplicate")
     broken = [*found.broken, *(p for p in problems if p.kind != "duplicate")]
     broken.sort(key=lambda problem: problem.path)
+    notes = (*reading.notes, *shared, *clocks, *_on_half_cameras(rows, folder, results))
     return IndexResult(
         manifest, tuple(broken), tuple(found.skipped), duplicates,
-        tuple(reading.problems), (*reading.notes, *shared, *clocks),
+        tuple(reading.problems), notes,
     )  # fmt: skip
 
 
@@ -225,13 +226,13 @@ def _duplicate(row: PhotoRecord, earlier: PhotoRecord) -> Problem:
 
 def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
     """The row, filled from the file where it says nothing; what it says is kept."""
-    unnamed = not row.make and not row.model
+    make, model = _camera(row, facts)
     return replace(
         row,
         id=facts.sha256[:16],
         sha256=facts.sha256,
-        make=facts.make if unnamed else row.make,
-        model=facts.model if unnamed else row.model,
+        make=make,
+        model=model,
         device=row.device or facts.serial,
         width=facts.width,
         height=facts.height,
@@ -245,6 +246,38 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
             **({"damage": facts.damage} if facts.damage else {}),
         },
     )
+
+
+def _camera(row: PhotoRecord, facts: Facts) -> tuple[str, str]:
+    """Make and model; EXIF tells the model where only the make is given, and the other way round.
+
+    The make only where the given model is EXIF's own: else it may be of another camera.
+    """
+    make, model = row.make.strip(), row.model.strip()
+    if not model:
+        return row.make if make else facts.make, facts.model
+    if not make and model.lower() == facts.model.lower():
+        return facts.make, row.model
+    return row.make, row.model
+
+
+def _on_half_cameras(
+    rows: Sequence[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
+) -> list[str]:
+    """Notes on given makes for which EXIF has no model, or the model of another maker."""
+    nameless, other = [], []
+    for row in rows:
+        facts = results[os.path.join(folder, row.path)]
+        if isinstance(facts, Problem) or not row.make.strip() or row.model.strip():
+            continue
+        if not facts.model:
+            nameless.append(f"{legible(row.path)}, {row.make}")
+        elif facts.make.lower().split()[:1] != row.make.lower().split()[:1]:
+            other.append(f"{legible(row.path)}, {row.make}: by EXIF {facts.make} {facts.model}")
+    text = "{} photos have a make and, also in EXIF, no model: of an unknown camera ({}). Fill in"
+    notes = [f"{text.format(len(nameless), nameless[0])} the column model."] if nameless else []
+    text = "{} photos have the make of the table and the model of EXIF, which names another make"
+    return [*notes, f"{text.format(len(other))} ({other[0]}). Check."] if other else notes
 
 
 def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:
