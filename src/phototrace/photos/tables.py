@@ -70,6 +70,11 @@ def rows_of(text: str, needed: Collection[str], *, strict: bool = False) -> list
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict))
 
 
+def has_columns(text: str, needed: Collection[str]) -> bool:
+    """Whether the first row of a text has the columns `needed`, with one of the delimiters."""
+    return any(set(needed) <= _header(text, delimiter) for delimiter in _DELIMITERS)
+
+
 def _header(text: str, delimiter: str) -> set[str]:
     first = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
     return {name.strip().lower() for name in first}
