@@ -116,11 +116,11 @@ def test_an_interruption_is_taken_up_again(
     read: list[str] = []
     plain = reading._read
 
-    def stopping(path: str, keep_damaged: bool) -> Any:
+    def stopping(path: str) -> Any:
         read.append(path)
         if len(read) == 20:
             raise KeyboardInterrupt
-        return plain(path, keep_damaged)
+        return plain(path)
 
     journal.write_text('{"version": 1, "files": [["half a li')  # an earlier interruption
     monkeypatch.setattr(reading, "_read", stopping)

@@ -20,7 +20,7 @@ from phototrace.photos.manifest import (
     duplicate_problem,
     is_kept_damaged,
 )
-from phototrace.photos.photo import legible
+from phototrace.photos.photo import legible, lost_a_part
 from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 _ENDINGS = (".csv", ".parquet")
@@ -66,7 +66,7 @@ def index(
         corpus: How the folder's layout is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
         keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
-            `damage` has libjpeg's words.
+            `damage` has libjpeg's words. A manifest's rows that have some there are kept anyway.
 
     Raises:
         UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
@@ -88,9 +88,9 @@ def index(
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
-    results = read_all([os.path.join(folder, row.path) for row in rows], journal, keep_damaged)
+    results = read_all([os.path.join(folder, row.path) for row in rows], journal)
     results, shared = without_shared_serials(results)
-    kept, problems = _complete(rows, folder, results)
+    kept, problems = _complete(rows, folder, results, keep_damaged)
     photos, clocks = _with_bursts(kept)
     manifest = Manifest(tuple(photos), root)
     if out is not None and journal is not None:
@@ -198,7 +198,10 @@ def _row(path: str, corpus: str, label: Labels) -> PhotoRecord:
 
 
 def _complete(
-    rows: list[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
+    rows: list[PhotoRecord],
+    folder: str,
+    results: Mapping[str, Facts | Problem],
+    keep_damaged: bool,
 ) -> tuple[list[PhotoRecord], list[Problem]]:
     """Rows with the facts of their files, each file once, and the problems of the others."""
     kept: dict[str, PhotoRecord] = {}
@@ -209,6 +212,8 @@ def _complete(
             problems.append(replace(facts, path=row.path))
         elif row.sha256 not in ("", facts.sha256):
             problems.append(replace(changed_problem(Path(row.path)), path=row.path))
+        elif facts.damage and not keep_damaged and not is_kept_damaged(row):
+            problems.append(Problem(row.path, "unreadable", lost_a_part(row.path, facts.damage)))
         else:
             full = _with_facts(row, facts)
             earlier = kept.setdefault(full.sha256, full)

@@ -152,6 +152,15 @@ def legible(path: Path | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def lost_a_part(path: Path | str, damage: str) -> str:
+    """What to say of a JPEG that has lost data, by libjpeg's words `damage`."""
+    return (
+        f"{legible(path)} is a damaged JPEG that has lost a part ({legible(damage)}): its pixels "
+        "are not the camera's. Copy it again from its source, leave it out, or take it all the "
+        "same with --keep-damaged (in Python keep_damaged=True)."
+    )
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         _require_plain_file(path, os.stat(path))
@@ -240,11 +249,7 @@ def _decode_checked(
     except Exception as error:
         raise _damaged(path, picture.format, error) from error
     if damage and not keep:
-        raise PhotoError(
-            f"{legible(path)} is a damaged JPEG that has lost a part ({legible(damage)}): its "
-            "pixels are not the camera's. Copy it again from its source, leave it out, or take it "
-            "all the same with --keep-damaged (in Python keep_damaged=True)."
-        )
+        raise PhotoError(lost_a_part(path, damage))
     if values is None:  # Pillow decodes what has flaws, and says what it cannot decode
         return _decode(path, picture, channels, box), damage
     if box is not None:
