@@ -8,6 +8,7 @@ from PIL import Image
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.finding import find_photos
+from phototrace.photos.indexing import index
 from phototrace.photos.photo import read_photo
 
 Picture = Callable[..., Image.Image]
@@ -151,3 +152,9 @@ def test_a_photo_is_read_whatever_its_name_and_a_broken_tiff_is_broken(
     assert [p.text for p in found.skipped] == ["e.nef is empty. Copy it again from its source."]
     for name in found.paths[:3]:
         assert read_photo(tmp_path / name).width == 120
+
+
+def test_a_folder_of_raw_files_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.orf").write_bytes(STARTS["a.orf"])
+    with pytest.raises(UsageError, match=r"There are no photos in .* a\.orf is a raw file"):
+        index(tmp_path)

@@ -84,7 +84,8 @@ def index(
         found = find_photos(source, leave_out)
         (rows, reading), root = _labelled(source, corpus, found), source
     if not rows and not found.broken:
-        raise UsageError(f"There are no photos in {legible(source)}. Check the path.")
+        first = f" {found.skipped[0].text}" if found.skipped else " Check the path."
+        raise UsageError(f"There are no photos in {legible(source)}.{first}")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)

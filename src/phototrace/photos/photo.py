@@ -104,8 +104,8 @@ def read_pixels(
     indexing has judged the photos of a manifest already.
 
     Args:
-        path: A JPEG, PNG or TIFF of at most 210 megapixels and 1 GiB. One of 200 megapixels takes
-            1.5 GB of memory for green, 2.1 GB for rgb.
+        path: A JPEG, PNG or TIFF of at most 210 megapixels and 1 GiB. A JPEG of 200 megapixels
+            takes 1.6 GB of memory for green and 2.1 GB for rgb; a TIFF 2.0 and 2.6 GB.
         channels: "green", or "rgb" for all three colours.
         box: Part to cut out, (left, top, right, bottom) in pixels; right and bottom are exclusive.
         sha256: What the file's SHA-256 must be.
