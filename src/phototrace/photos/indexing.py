@@ -84,8 +84,11 @@ def index(
         found = find_photos(source, leave_out)
         (rows, reading), root = _labelled(source, corpus, found), source
     if not rows and not found.broken:
-        first = f" {found.skipped[0].text}" if found.skipped else " Check the path."
-        raise UsageError(f"There are no photos in {legible(source)}.{first}")
+        left_out = (
+            f"{len(found.skipped)} files are left out; the first: {found.skipped[0].text}"
+            if found.skipped else "Check the path."
+        )  # fmt: skip
+        raise UsageError(f"There are no photos in {legible(source)}. {left_out}")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)

@@ -77,7 +77,8 @@ class PhotoRecord:
 
 OWN_COLUMNS = tuple(f.name for f in fields(PhotoRecord) if f.name not in ("id", "extra"))
 _DERIVED_COLUMNS = ("id", "camera", "device_id")
-_ADDED_COLUMNS = ("taken", "taken_from", "phash", "damage", "original")  # by indexing
+_ADDED_COLUMNS = ("phash", "look", "body", "taken", "taken_from", "damage", "original")
+"""By indexing, or by a corpus."""
 
 
 @dataclass(frozen=True)
