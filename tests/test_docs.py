@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from phototrace import cli
 from phototrace.evidence.markdown import filled
 from phototrace.learning.trees import ExtraTrees
+from phototrace.photos.decoding import PIXEL_LIMIT
 from phototrace.recipes import study_path
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.reproducing import check
@@ -83,6 +84,11 @@ def test_every_table_is_what_the_stored_predictions_give(
 @pytest.mark.parametrize("study", ["corpus", "simulated-20-5"])
 def test_studies_are_what_their_predictions_give(study: str) -> None:
     assert check(ROOT / "results/studies" / study, StudyRecipe.load(study_path(study))) == []
+
+
+def test_the_page_on_photos_states_the_limit() -> None:
+    text = (ROOT / "docs/photos.md").read_text(encoding="utf-8")
+    assert f"at most {PIXEL_LIMIT // 1_000_000} megapixels" in text
 
 
 def test_readme_names_every_command() -> None:

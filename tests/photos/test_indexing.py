@@ -116,11 +116,11 @@ def test_an_interruption_is_taken_up_again(
     read: list[str] = []
     plain = reading._read
 
-    def stopping(path: str, keep_damaged: bool) -> Any:
+    def stopping(path: str) -> Any:
         read.append(path)
         if len(read) == 20:
             raise KeyboardInterrupt
-        return plain(path, keep_damaged)
+        return plain(path)
 
     journal.write_text('{"version": 1, "files": [["half a li')  # an earlier interruption
     monkeypatch.setattr(reading, "_read", stopping)
@@ -276,3 +276,59 @@ def test_a_serial_number_of_three_models_is_no_device_and_is_named(
     assert [p.device for p in result.manifest.photos] == ["", "", "", "B88", "B88"]
     (note,) = result.notes
     assert note == "The serial number A77 stands in photos of 3 camera models: it names no device."
+
+
+def test_a_table_without_hashes_gets_them(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        picture(number).save(tmp_path / "photos" / f"{number}.jpg", exif=exif(serial="A77"))
+    for header, fields in [("path,scene", ",here"), ("path,sha256,scene", ",nan,here")]:
+        table = tmp_path / "mine.csv"
+        rows = [f"photos\\{number}.jpg{fields}" for number in range(2)]
+        table.write_text("\n".join([header, *rows]))
+        with pytest.raises(UsageError, match=r"phototrace index .*mine\.csv -o photos\.parquet"):
+            read_photos(table)
+        result = index(table, out=tmp_path / "m.parquet")
+        assert result.broken == ()
+        read = Manifest.load(tmp_path / "m.parquet")
+        assert [p.sha256 for p in read.photos] == [
+            read_photo(tmp_path / "photos" / f"{number}.jpg").sha256 for number in range(2)
+        ]
+        assert {(p.device_id, p.scene) for p in read.photos} == {("Canon EOS 6D / A77", "here")}
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "camera"),
+    [
+        ("Canon", "", "Canon EOS 6D"),
+        ("", "", "Canon EOS 6D"),
+        ("", "Canon eos 6d", "Canon eos 6d"),
+        ("", "EOS 5D", "EOS 5D"),
+        ("Canon", "EOS 5D", "Canon EOS 5D"),
+    ],
+)
+def test_a_table_that_names_half_a_camera_is_completed_from_exif(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None,
+    make: str, model: str, camera: str,
+) -> None:  # fmt: skip
+    picture(1).save(tmp_path / "a.jpg", exif=exif())
+    (tmp_path / "mine.csv").write_text(f"path,make,model\na.jpg,{make},{model}\n")
+    (photo,) = index(tmp_path / "mine.csv").manifest.photos
+    assert photo.camera == camera
+    assert photo.make == ("" if model == "EOS 5D" and not make else "Canon")
+
+
+def test_makes_that_exif_cannot_complete_are_noted(
+    tmp_path: Path, picture: Picture, exif: Callable[..., bytes], serial: None
+) -> None:
+    for number in range(3):
+        camera = exif() if number else b""
+        picture(number).save(tmp_path / f"{number}.jpg", exif=camera)
+    (tmp_path / "mine.csv").write_text("path,make\n0.jpg,Acme\n1.jpg,Acme\n2.jpg,CANON Inc.\n")
+    result = index(tmp_path / "mine.csv")
+    assert result.manifest.photos[0].camera == ""
+    assert result.notes == ("1 photo is of unknown camera: EXIF names none. The first: 0.jpg.",)
+    (other,) = result.contradictions
+    assert other.text.startswith("1.jpg is listed as by Acme but is by its EXIF of Canon EOS 6D.")

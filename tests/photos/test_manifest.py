@@ -1,4 +1,6 @@
 import csv
+import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,10 +74,11 @@ def test_unknown_columns_are_kept_and_missing_ones_have_defaults(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,make\na.jpg,x\n", "no column 'sha256'"),
+        ("path,make\na.jpg,x\n", r"m\.csv has no sha256.*phototrace index .*m\.csv -o photos"),
+        ("path,sha256\na.jpg,\n", r"Row 2 of .*m\.csv has no sha256.*phototrace index"),
         ("sha256\n" + SHA, "no column 'path'"),
         ("", "no column 'path'"),
-        ("path;sha256\na.jpg;x\n", "separated by commas"),
+        ("name|sha256\na.jpg|x\n", "no column 'path'.*separated by commas, semicolons or tabs"),
         (f"path,sha256\na.jpg,{SHA}\nb.jpg,12\n", "Row 3 of .*: sha256"),
         (f"path,sha256,width\na.jpg,{SHA},-3\n", "Row 2 of .*: width"),
         (f"path,sha256,width\na.jpg,{SHA},3.5\n", "Row 2 of .*: width"),
@@ -295,3 +298,50 @@ def test_a_derived_column_that_says_what_is_derived_is_read_over(tmp_path: Path)
     manifest = Manifest.load(path)
     assert [row.extra for row in manifest.photos] == [{}, {}]
     assert [row.camera for row in manifest.where(camera="Nikon D70").photos] == ["Nikon D70"] * 2
+
+
+HEADER = ["path", "sha256", "make", "width", "note"]
+ROW = ["a, b.jpg", SHA, "Mäker; x", "100", "tab\tin it"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_tables_are_read_as_programs_write_them(
+    tmp_path: Path, delimiter: str, encoding: str, ending: str
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=ending)
+    writer.writerows([HEADER, ROW])
+    (tmp_path / "m.csv").write_bytes(text.getvalue().encode(encoding))
+    (photo,) = Manifest.load(tmp_path / "m.csv").photos
+    assert (photo.path, photo.make, photo.width) == ("a, b.jpg", "Mäker; x", 100)
+    assert photo.extra == {"note": "tab\tin it"}
+
+
+def test_numbers_and_nothing_are_read_as_programs_write_them(tmp_path: Path) -> None:
+    columns = "path,sha256,make,model,device,scene,burst,width,height,taken,phash,damage,note"
+    given = f"nan,{SHA},None,nan,NaN,null,<NA>,100.0,68.,nan,NULL,nan,nan"
+    (tmp_path / "m.csv").write_text(f"{columns}\n{given}\n")
+    (photo,) = Manifest.load(tmp_path / "m.csv").photos
+    own = (photo.make, photo.model, photo.device, photo.scene, photo.burst)
+    assert own == ("",) * 5
+    assert (photo.path, photo.width, photo.height) == ("nan", 100, 68)
+    assert photo.extra == {"taken": "", "phash": "", "damage": "", "note": "nan"}
+    table = {"path": ["a.jpg"], "sha256": [SHA], "width": [100.0], "height": [float("nan")]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "m.parquet")
+    (photo,) = Manifest.load(tmp_path / "m.parquet").photos
+    assert (photo.width, photo.height) == (100, 0)
+
+
+def test_paths_of_windows_are_found_on_any_system(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    names = ["photos\\a.jpg", "photos\\is there.jpg", "photos/b.jpg"]
+    if os.sep == "/":
+        (tmp_path / names[1]).touch()
+    rows = [f"{name},{number:064x}" for number, name in enumerate(names)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,sha256", *rows]))
+    manifest = Manifest.load(tmp_path / "m.csv")
+    assert manifest.path_of(manifest.photos[0]) == tmp_path / "photos" / "a.jpg"
+    assert manifest.path_of(manifest.photos[1]) == tmp_path / names[1]
+    assert manifest.photos[2].path == names[2]

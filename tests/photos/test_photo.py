@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from phototrace.errors import PhotoError, UsageError
+from phototrace.photos.decoding import PIXEL_LIMIT
 from phototrace.photos.photo import (
-    PIXEL_LIMIT,
     Photo,
     legible,
     read_photo,
@@ -275,13 +275,15 @@ def resized_header(path: Path, width: int, height: int) -> None:
 def test_bombs_are_told_by_the_header(tmp_path: Path, picture: Picture, name: str) -> None:
     path = tmp_path / name
     picture(14).save(path)
-    resized_header(path, 12_001, 10_000)
-    with pytest.raises(PhotoError, match=r"12001 x 10000 pixels.*120 megapixels.*bomb"):
+    resized_header(path, 21_001, 10_000)
+    with pytest.raises(PhotoError, match=r"21001 x 10000 pixels.*limit of 210 megapixels.*bomb"):
         read_photo(path)
     resized_header(path, 60_000, 60_000)
     with pytest.raises(PhotoError, match="bomb"):
         read_pixels(path)
-    resized_header(path, 12_000, 10_000)
+    resized_header(path, 16_320, 12_240)  # a phone's
+    assert read_photo(path).width == 16_320
+    resized_header(path, 21_000, 10_000)
     assert read_photo(path).width * read_photo(path).height == PIXEL_LIMIT
 
 

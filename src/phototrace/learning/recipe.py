@@ -191,7 +191,7 @@ class TrainingChoice(Part):
         seed: Of initial weights and the order of patches; left out, the recipe's.
         precision: `auto` takes bfloat16 autocast where the processor computes in it.
         patches: `fixed`: cut once, the same in every epoch, as in the paper. `fresh`: cut and
-            edited anew in every epoch, anywhere in their photos; validation and test stay fixed.
+            edited again in every epoch, anywhere in their photos; validation and test stay fixed.
         turned: Fresh patches are flipped and turned by quarters at random.
         trunk_store_gb: In a transfer, the frozen trunk's output is stored once, and only the head
             trains, where it takes no more than this many gigabytes; else the trunk runs each epoch.

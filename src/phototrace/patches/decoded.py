@@ -1,4 +1,4 @@
-"""Photos kept decoded on disk, so that patches can be cut from them anew again and again.
+"""Photos kept decoded on disk, so that every epoch can cut other patches.
 
 A folder: `planes-00000.u8` and on (pixels as stored, one photo after another, about 256 MiB each),
 `decoded.json` (where each photo lies) and `contents.json`, whose presence says that it is complete.

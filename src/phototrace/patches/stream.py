@@ -1,7 +1,7 @@
-"""Fresh patches: cut, edited and turned anew in every epoch from photos kept decoded.
+"""Fresh patches: cut, edited and turned in every epoch from photos kept decoded.
 
 A plan says which photos and labels an epoch has, row by row. Where a patch lies, how it is edited
-within its label (strength, noise), and how it is turned are drawn anew at every reading, from
+within its label (strength, noise), and how it is turned are drawn at every reading, from
 numbers that name the reading alone: so any number of workers, and a training that was interrupted,
 read the same.
 """
@@ -27,7 +27,7 @@ Fresh = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class FreshPatches:
-    """The rows of a plan, cut anew at every reading.
+    """The rows of a plan, cut another way at every reading.
 
     Attributes:
         plan: One row a patch of an epoch; where it lies in its photo is not used.
@@ -74,7 +74,7 @@ class FreshPatches:
         if settings.edits is None:
             patch = pixels[tuple(slice(start, start + settings.size) for start in place)]
         else:
-            if not settings.classes:  # a number is drawn anew, a class stays the row's
+            if not settings.classes:  # a number is drawn again, a class stays the row's
                 label = float(settings.edits.labels((), rng)[0])
             edit = EDITINGS[settings.ways[int(self.plan.editing[row])]]
             operation = settings.edits.operation(settings.classes, label)

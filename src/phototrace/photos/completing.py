@@ -24,7 +24,7 @@ def with_traces(manifest: Manifest, folder: Path) -> Manifest:
         return manifest
     folder.mkdir(parents=True, exist_ok=True)
     paths = {p.path: str(manifest.path_of(p)) for p in lacking}
-    found = read_all(list(dict.fromkeys(paths.values())), folder / _JOURNAL, keep_damaged=True)
+    found = read_all(list(dict.fromkeys(paths.values())), folder / _JOURNAL)
     read, _ = without_shared_serials(found)
 
     def completed(photo: PhotoRecord) -> PhotoRecord:

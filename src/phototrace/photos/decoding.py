@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from phototrace.photos import jpeg
+from phototrace.photos.content import RAW, is_raw
 from phototrace.photos.exif import Exif, read_exif
 from phototrace.photos.ifd import read_directory
 
 _READ_MODES = ("L", "LA", "RGB", "RGBA", "RGBX")
-_TILE_LIMIT = 120_000_000
+PIXEL_LIMIT = 210_000_000
+"""Pixels of a photo at most; phones of 200 megapixels have up to 201,326,592."""
 _NEXT = "Ask for the file as the camera wrote it."
 _warnings_lock = threading.Lock()
 
@@ -113,24 +115,40 @@ def _open_png(data: bytes) -> Picture:
     if b"acTL" in chunks:
         raise Refused("is an animated PNG: several pictures in one file. Examine a single photo.")
     with _quietly():
-        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        image = PngImagePlugin.PngImageFile(io.BytesIO(_without_extras(data)))
     return Picture(image, "PNG", read_exif(chunks.get(b"eXIf", b"")))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each chunk of a PNG, and where its content begins and ends."""
+    place = 8
+    while place + 8 <= len(data):
+        length, name = struct.unpack_from(">L4s", data, place)
+        yield name, place + 8, place + 8 + length
+        place += 12 + length
 
 
 def _png_chunks(data: bytes) -> dict[bytes, bytes]:
     """The first header, animation and EXIF chunk; EXIF may also stand behind the pixels."""
     found: dict[bytes, bytes] = {}
-    place = 8
-    while place + 8 <= len(data):
-        length, name = struct.unpack_from(">L4s", data, place)
+    for name, start, end in _chunks(data):
         if name in (b"IHDR", b"acTL", b"eXIf") and name not in found:
-            found[name] = data[place + 8 : place + 8 + length]
-        place += 12 + length
+            found[name] = data[start:end]
     return found
 
 
+def _without_extras(data: bytes) -> bytes:
+    """The PNG without what its pixels do not need: Pillow refuses long profiles and texts."""
+    parts = [data[:8]]
+    for name, start, end in _chunks(data):
+        needed = not name[0] & 0x20  # a capital letter
+        if needed or end > len(data):  # Pillow is to see that it is cut off
+            parts.append(data[start - 8 : end + 4])
+    return b"".join(parts)
+
+
 _BITS, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
-_TILE_WIDTH, _TILE_HEIGHT, _SUB_PICTURES, _EXTRA, _FORMAT, _DNG = 322, 323, 330, 338, 339, 50706
+_TILE_WIDTH, _TILE_HEIGHT, _SUB_PICTURES, _EXTRA, _FORMAT = 322, 323, 330, 338, 339
 _PHOTOMETRIC_REFUSED = {
     3: "is a palette TIFF: its colours were reduced after the camera.",
     4: "is a transparency mask, not a photo.",
@@ -139,8 +157,6 @@ _PHOTOMETRIC_REFUSED = {
     8: "is a picture in Lab colours, which is not read.",
     9: "is a picture in Lab colours, which is not read.",
     10: "is a picture in Lab colours, which is not read.",
-    32803: "is a raw file, which is not read.",
-    34892: "is a raw file, which is not read.",
 }
 
 
@@ -152,13 +168,22 @@ def _open_tiff(data: bytes) -> Picture:
     return Picture(image, "TIFF", read_exif(data))
 
 
+def reads_tiff(data: bytes) -> bool:
+    """Whether the first directory of a TIFF, which `data` holds, is of a sort that is read."""
+    try:
+        _refuse_tiff(data)
+    except Refused:
+        return False
+    return True
+
+
 def _refuse_tiff(data: bytes) -> None:
     tags = (_BITS, _COMPRESSION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT)
     directory = read_directory(data, tags)
     photometric = directory.number(_PHOTOMETRIC, 0)
     bits = directory.numbers.get(_BITS, (1,))
-    if _DNG in directory.present:
-        raise Refused(f"is a raw file (DNG), which is not read. {_NEXT}")
+    if is_raw(data):
+        raise Refused(RAW)
     if photometric in _PHOTOMETRIC_REFUSED:
         raise Refused(f"{_PHOTOMETRIC_REFUSED[photometric]} {_NEXT}")
     if directory.number(_COMPRESSION, 1) == 6:
@@ -176,8 +201,11 @@ def _refuse_tiff(data: bytes) -> None:
     if directory.next or _SUB_PICTURES in directory.present:
         raise Refused("is a TIFF with several pictures in it. Save the photo alone, untouched.")
     tile = directory.number(_TILE_WIDTH, 0) * directory.number(_TILE_HEIGHT, 0)
-    if tile > _TILE_LIMIT:
-        raise Refused("has tiles above the size limit: taken for a bomb. Leave it out.")
+    if tile > PIXEL_LIMIT:
+        raise Refused(
+            f"has tiles above the limit of {PIXEL_LIMIT // 1_000_000} megapixels: taken for a "
+            "decompression bomb. Leave it out."
+        )
 
 
 @contextmanager

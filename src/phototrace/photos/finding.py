@@ -10,7 +10,16 @@ from pathlib import Path
 
 from phototrace.errors import UsageError
 from phototrace.files import relative_path
-from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
+from phototrace.photos.content import (
+    HEAD_BYTES,
+    RAW,
+    TIFF_BYTES,
+    has_raw_ending,
+    is_raw,
+    kind_of,
+    refusal_of,
+)
+from phototrace.photos.decoding import reads_tiff
 from phototrace.photos.manifest import Problem
 from phototrace.photos.photo import legible
 
@@ -30,8 +39,9 @@ def find_photos(folder: Path, leave_out: frozenset[str] = frozenset()) -> Found:
     """Look through `folder` and all below it.
 
     A file is taken for a photo if its content or its ending says JPEG, PNG or TIFF. Links are
-    followed, each folder is entered once. Hidden files and folders, and whatever is no photo, are
-    listed as skipped. What cannot be opened, or has a name that is not UTF-8, is listed as broken.
+    followed, each folder is entered once. Hidden files and folders, raw files, and whatever is no
+    photo, are listed as skipped. What cannot be opened, or has a name that is not UTF-8, is listed
+    as broken.
 
     Args:
         folder: Where to look.
@@ -99,6 +109,8 @@ def _sort_in(path: str, name: str, found: Found) -> None:
             return
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
+            if kind_of(head) == "TIFF":
+                head += file.read(TIFF_BYTES - HEAD_BYTES)
     except FileNotFoundError:
         text = f"{legible(name)} is a link to a file that is not there. Remove or restore it."
         found.broken.append(Problem(name, "missing", text))
@@ -106,12 +118,23 @@ def _sort_in(path: str, name: str, found: Found) -> None:
     except OSError as error:
         found.broken.append(_unreadable(name, error))
         return
-    if kind_of(head):
+    if _is_left_out_as_raw(head, name):
+        found.skipped.append(_skipped(name, RAW))
+    elif kind_of(head):
         found.paths.append(name)
     elif name.lower().endswith(_PHOTO_ENDINGS):
         found.broken.append(Problem(name, "unreadable", f"{legible(name)} {refusal_of(head)}"))
     else:
         found.skipped.append(_skipped(name, refusal_of(head)))
+
+
+def _is_left_out_as_raw(head: bytes, name: str) -> bool:
+    """By the content; the name's ending tells where the content is nothing that is read."""
+    kind = kind_of(head)
+    if is_raw(head) if kind == "TIFF" else refusal_of(head) == RAW:
+        return True
+    read = reads_tiff(head) if kind == "TIFF" else bool(kind)
+    return has_raw_ending(name) and bool(head) and not read
 
 
 def _skipped(name: str, reason: str) -> Problem:

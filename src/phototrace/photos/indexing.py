@@ -22,7 +22,7 @@ from phototrace.photos.manifest import (
     is_kept_damaged,
 )
 from phototrace.photos.names import TABLE, camera_names, near_names
-from phototrace.photos.photo import legible
+from phototrace.photos.photo import legible, lost_a_part
 from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 _ENDINGS = (".csv", ".parquet")
@@ -73,11 +73,11 @@ def index(
 
     Args:
         source: A folder, looked through to its depth; or a manifest, whose files are checked and
-            whose missing columns are added, while all that it says is kept.
+            whose missing columns are added, while all that it says is kept. It needs no hashes.
         corpus: How the folder is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
         keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
-            `damage` has libjpeg's words.
+            `damage` has libjpeg's words. A manifest's rows that have some there are kept anyway.
 
     Raises:
         UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
@@ -87,7 +87,7 @@ def index(
         _check_out(out, source)
     journal = out.parent / f".{out.name}.journal" if out is not None else None
     if is_manifest(source):
-        given = Manifest.load(source)
+        given = Manifest.load(source, hashed=False)
         rows, found, reading = list(given.photos), Found(), Reading([])
         labelling = Labelling("", camera_names(given.root))
         root = given.root
@@ -98,13 +98,17 @@ def index(
         (rows, reading), root = _labelled(source, corpus, found), source
         labelling = Labelling(corpus, camera_names(source))
     if not rows and not found.broken:
-        raise UsageError(f"There are no photos in {legible(source)}. Check the path.")
+        left_out = (
+            f"{len(found.skipped)} files are left out; the first: {found.skipped[0].text}"
+            if found.skipped else "Check the path."
+        )  # fmt: skip
+        raise UsageError(f"There are no photos in {legible(source)}. {left_out}")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
-    results = read_all([os.path.join(folder, row.path) for row in rows], journal, keep_damaged)
+    results = read_all([os.path.join(folder, row.path) for row in rows], journal)
     results, shared = without_shared_serials(results)
-    listed, problems = _complete(rows, folder, results, labelling)
+    listed, problems = _complete(rows, folder, results, labelling, keep_damaged)
     sifted = sift(listed, labelling.names, _links_below(folder))
     photos, clocks = _with_bursts(sifted.kept)
     manifest = Manifest(tuple(photos), root)
@@ -243,6 +247,7 @@ def _complete(
     folder: str,
     results: Mapping[str, Facts | Problem],
     labelling: Labelling,
+    keep_damaged: bool,
 ) -> tuple[list[PhotoRecord], list[Problem]]:
     """Rows with the facts of their files and their labels, and the problems of the others."""
     listed: list[PhotoRecord] = []
@@ -253,6 +258,8 @@ def _complete(
             problems.append(replace(facts, path=row.path))
         elif row.sha256 not in ("", facts.sha256):
             problems.append(replace(changed_problem(Path(row.path)), path=row.path))
+        elif facts.damage and not keep_damaged and not is_kept_damaged(row):
+            problems.append(Problem(row.path, "unreadable", lost_a_part(row.path, facts.damage)))
         else:
             listed.append(_with_facts(labelling.label(row, facts), facts))
     return labelling.finished(listed), problems
@@ -287,6 +294,38 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
             **({"damage": facts.damage} if facts.damage else {}),
         },
     )
+
+
+def _camera(row: PhotoRecord, facts: Facts) -> tuple[str, str]:
+    """Make and model; EXIF tells the model where only the make is given, and the other way round.
+
+    The make only where the given model is EXIF's own: else it may be of another camera.
+    """
+    make, model = row.make.strip(), row.model.strip()
+    if not model:
+        return row.make if make else facts.make, facts.model
+    if not make and model.lower() == facts.model.lower():
+        return facts.make, row.model
+    return row.make, row.model
+
+
+def _on_half_cameras(
+    rows: Sequence[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
+) -> list[str]:
+    """Notes on given makes for which EXIF has no model, or the model of another maker."""
+    nameless, other = [], []
+    for row in rows:
+        facts = results[os.path.join(folder, row.path)]
+        if isinstance(facts, Problem) or not row.make.strip() or row.model.strip():
+            continue
+        if not facts.model:
+            nameless.append(f"{legible(row.path)}, {row.make}")
+        elif facts.make.lower().split()[:1] != row.make.lower().split()[:1]:
+            other.append(f"{legible(row.path)}, {row.make}: by EXIF {facts.make} {facts.model}")
+    text = "{} photos have a make and, also in EXIF, no model: of an unknown camera ({}). Fill in"
+    notes = [f"{text.format(len(nameless), nameless[0])} the column model."] if nameless else []
+    text = "{} photos have the make of the table and the model of EXIF, which names another make"
+    return [*notes, f"{text.format(len(other))} ({other[0]}). Check."] if other else notes
 
 
 def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:

@@ -99,10 +99,15 @@ class Labelling:
         row = replace(row, device=row.device or facts.serial)
         if not row.model:
             same = not row.make or self.names.canonical(row.make, "")[0] == exif[0]
-            if not exif[1] or not same:
+            if exif[1] and not same:
+                self._of_another_make(row, joined(*exif))
+                return row
+            if not exif[1]:
                 self._unknown.append(row.path)
                 return row
             return replace(row, make=row.make or exif[0], model=exif[1])
+        if not row.make and self.names.key(*exif) == self.names.key(exif[0], row.model):
+            row = replace(row, make=exif[0])
         if self.corpus != "folder":  # a collection's own names stand in its literature and recipes
             return row
         make, model = self.names.canonical(row.make, row.model)
@@ -124,6 +129,13 @@ class Labelling:
             f"{legible(exif)}. What {taken} says is taken."
         )
         self.contradictions.append(Problem(path, "contradiction", text))
+
+    def _of_another_make(self, row: PhotoRecord, exif: str) -> None:
+        text = (
+            f"{legible(row.path)} is listed as by {legible(row.make)} but is by its EXIF of "
+            f"{legible(exif)}. Its model stays unknown: correct the table."
+        )
+        self.contradictions.append(Problem(row.path, "contradiction", text))
 
     def _spelled_as_in_exif(self, rows: list[PhotoRecord]) -> list[PhotoRecord]:
         """Cameras that folders name as EXIF of other photos does, but for case and spaces."""

@@ -1,30 +1,30 @@
 """The manifest: a frozen table of photos, kept as Parquet or CSV, and checked against the files.
 
 A CSV needs the columns `path` and `sha256`; `make, model, device, scene, burst, width, height,
-qtables, corpus` are known, and every other column is kept as text. Parquet has the same columns and
-a format version in its schema's metadata.
+qtables, corpus` are known, and every other column is kept as text. In known columns and those that
+indexing adds, `nan`, `None` and `null` are empty. Parquet has the same columns and a format version
+in its schema's metadata. `indexing.index` completes tables without `sha256`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
-from phototrace.errors import DamagedError, PhotoError, UsageError
-from phototrace.files import hash_of, relative_path, write_bytes, written_whole
+from phototrace.errors import PhotoError, UsageError
+from phototrace.files import hash_of, relative_path
 from phototrace.photos.columns import DERIVED, without_derived
 from phototrace.photos.names import joined
 from phototrace.photos.photo import legible, read_whole
+from phototrace.photos.tables import read_table, suffix_of, write_table
 from phototrace.progress import parallel_map
 
-VERSION = 1
-_VERSION_KEY = b"phototrace.manifest"
 _NUMBERS = ("width", "height")
+_PIXELS = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)
+_EMPTY = {"nan", "none", "null", "<na>"}  # as programs write what is not there
 UNKNOWN_DEVICE = "unknown device"
 """How the `device_id` of a photo by an unknown device ends."""
 
@@ -75,6 +75,8 @@ class PhotoRecord:
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(PhotoRecord) if f.name not in ("id", "extra"))
+_ADDED_COLUMNS = ("phash", "look", "body", "taken", "taken_from", "damage", "original")
+"""By indexing, or by a corpus."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,14 @@ class Manifest:
         return wanted
 
     @classmethod
-    def load(cls, path: Path) -> Manifest:
+    def load(cls, path: Path, *, hashed: bool = True) -> Manifest:
         """Read a `.csv` or `.parquet` manifest.
+
+        A path is taken as it stands; where no such file is there, `\\` in it counts as `/`.
+
+        Args:
+            path: The table: CSV with commas, semicolons or tabs, in UTF-8 or UTF-16; or Parquet.
+            hashed: Whether every row must have a `sha256`; else it may be "".
 
         Raises:
             UsageError: There is no such file, or the table is wrong: the row or column is named.
@@ -162,14 +170,15 @@ class Manifest:
         """
         path = Path(path)
         try:
-            rows = _read_parquet(path) if _suffix(path) == ".parquet" else _read_csv(path)
+            rows = read_table(path, ["path"])
         except OSError as error:
             raise UsageError(
                 f"The manifest {legible(path)} cannot be opened ({error.strerror or error}). "
                 "Check the path."
             ) from None
         corpus = Path(os.path.abspath(path)).parent.name
-        return cls(tuple(_record(row, n, path, corpus) for n, row in rows), path.parent)
+        photos = tuple(_record(row, n, path, corpus, hashed) for n, row in rows)
+        return cls(photos, path.parent)
 
     def save(self, path: Path) -> Manifest:
         """Write as `.csv` or `.parquet`, by the name's ending, whole or not at all.
@@ -180,13 +189,10 @@ class Manifest:
             The manifest as reading the file gives it.
         """
         path = Path(path)
-        suffix = _suffix(path)
+        suffix_of(path)
         moved = self._moved_to(path.parent)
         rows = [[_writable(p, c) for c in moved.columns] for p in moved.photos]
-        if suffix == ".parquet":
-            _write_parquet(path, moved.columns, rows)
-        else:
-            write_bytes(path, _csv_of([list(moved.columns), *rows]))
+        write_table(path, moved.columns, rows, _NUMBERS)
         return moved
 
     def _moved_to(self, folder: Path) -> Manifest:
@@ -292,123 +298,52 @@ def _writable(record: PhotoRecord, column: str) -> str:
     return text
 
 
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {legible(path)}.")
-    return suffix
-
-
-def _csv_of(rows: list[list[str]]) -> bytes:
-    # The csv module leaves a lone carriage return unquoted, and then reads it as the row's end.
-    returns = any("\r" in text for row in rows for text in row)
-    text = io.StringIO(newline="")
-    csv.writer(
-        text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-    ).writerows(rows)
-    return text.getvalue().encode("utf-8")
-
-
-def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except UnicodeDecodeError:
-        raise UsageError(f"{legible(path)} is not UTF-8 text. Save it as CSV in UTF-8.") from None
-    except csv.Error as error:
-        raise UsageError(f"{legible(path)} is not a CSV table ({error}). Save it again.") from None
-    header = table[0] if table else []
-    _check_header(path, header)
-    rows = []
-    for number, row in enumerate(table[1:], start=2):
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise UsageError(
-                f"Row {number} of {legible(path)} has {len(row)} fields where the first row has "
-                f"{len(header)}. Correct it."
-            )
-        rows.append((number, dict(zip(header, row, strict=True))))
-    return rows
-
-
-def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    with path.open("rb") as file:
-        try:
-            table = pyarrow.parquet.read_table(file)
-        except (pyarrow.ArrowException, OSError):
-            raise DamagedError(
-                f"{legible(path)} cannot be read as Parquet. Make it again."
-            ) from None
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"1")
-    if not version.isdigit() or int(version) > VERSION:
-        raise DamagedError(
-            f"{legible(path)} was written by a newer phototrace (manifest format "
-            f"{legible(version.decode('latin-1'))}, this one reads {VERSION}). Update phototrace."
-        )
-    _check_header(path, table.column_names)
-    texts = [
-        ["" if value is None else str(value) for value in table.column(name).to_pylist()]
-        for name in table.column_names
-    ]
-    rows = zip(*texts, strict=True)
-    return [(n, dict(zip(table.column_names, row, strict=True))) for n, row in enumerate(rows, 1)]
-
-
-def _write_parquet(path: Path, columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    data: dict[str, Any] = {}
-    for number, name in enumerate(columns):
-        values = [row[number] for row in rows]
-        data[name] = (
-            pyarrow.array([int(value) for value in values], pyarrow.int64())
-            if name in _NUMBERS else pyarrow.array(values, pyarrow.string())
-        )  # fmt: skip
-    table = pyarrow.table(data).replace_schema_metadata({_VERSION_KEY: str(VERSION).encode()})
-    with written_whole(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    for name in ("path", "sha256"):
-        if name not in header:
-            raise UsageError(
-                f"{legible(path)} has no column {name!r}. A manifest needs path and sha256, "
-                "separated by commas; `phototrace index` makes one."
-            )
-    for name in header:
-        if header.count(name) > 1:
-            raise UsageError(f"{legible(path)} has the column {name!r} twice. Remove one.")
-
-
-def _record(row: Mapping[str, str], number: int, path: Path, corpus: str) -> PhotoRecord:
+def _record(
+    row: Mapping[str, str], number: int, path: Path, corpus: str, hashed: bool
+) -> PhotoRecord:
     def wrong(what: str) -> UsageError:
         return UsageError(f"Row {number} of {legible(path)}: {what}")
 
-    sha256 = row["sha256"].strip().lower()
-    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+    row = {name: _said(name, text) for name, text in row.items()}
+    sha256 = row.get("sha256", "").strip().lower()
+    if hashed and not sha256:
+        where = f"Row {number} of {legible(path)}" if "sha256" in row else legible(path)
+        raise UsageError(
+            f"{where} has no sha256, which freezes a manifest. Index the table: phototrace index "
+            f"{legible(path)} -o photos.parquet"
+        )
+    if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
         raise wrong("sha256 is not 64 hexadecimal digits. Index the photos again.")
     if not row["path"] or "\x00" in row["path"]:
         raise wrong("the path is empty or holds a NUL character. Correct it.")
-    numbers = {name: row.get(name, "").strip() or "0" for name in _NUMBERS}
-    for name, text in numbers.items():
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise wrong(f"{name} is {text[:40]!r}, not a number of pixels. Correct it.")
+    pixels: dict[str, int] = {}
+    for name in _NUMBERS:
+        number_of = _PIXELS.fullmatch(row.get(name, "").strip() or "0")
+        if number_of is None:
+            raise wrong(f"{name} is {row[name][:40]!r}, not a number of pixels. Correct it.")
+        pixels[name] = int(number_of[1])
     known = {name: row.get(name, "") for name in OWN_COLUMNS if name not in _NUMBERS}
-    known["sha256"] = sha256
+    known |= {"sha256": sha256, "path": _portable(row["path"], path.parent)}
     if "corpus" not in row:
         known["corpus"] = corpus
     record = PhotoRecord(
         id=sha256[:16],
         **known,
-        width=int(numbers["width"]),
-        height=int(numbers["height"]),
+        width=pixels["width"],
+        height=pixels["height"],
         extra={name: text for name, text in row.items() if name not in OWN_COLUMNS},
     )
     derived = {name: str(getattr(record, name)) for name in DERIVED}
     return replace(record, extra=without_derived(record.extra, derived, wrong))
+
+
+def _said(name: str, text: str) -> str:
+    known = name != "path" and (name in OWN_COLUMNS or name in _ADDED_COLUMNS)
+    return "" if known and text.strip().lower() in _EMPTY else text
+
+
+def _portable(text: str, folder: Path) -> str:
+    """A path that may have been written on Windows, as this system has it."""
+    if "\\" not in text or (folder / text).exists():
+        return text
+    return text.replace("\\", "/")

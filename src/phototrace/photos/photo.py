@@ -27,9 +27,8 @@ from PIL import Image
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.content import HEAD_BYTES, kind_of, refusal_of
 from phototrace.photos.damage import decode_jpeg
-from phototrace.photos.decoding import Picture, Refused, open_picture
+from phototrace.photos.decoding import PIXEL_LIMIT, Picture, Refused, open_picture
 
-PIXEL_LIMIT = 120_000_000
 BYTE_LIMIT = 1 << 30
 Box = tuple[int, int, int, int]
 Channels = Literal["green", "rgb"]
@@ -105,7 +104,8 @@ def read_pixels(
     indexing has judged the photos of a manifest already.
 
     Args:
-        path: A JPEG, PNG or TIFF of at most 120 megapixels and 1 GiB.
+        path: A JPEG, PNG or TIFF of at most 210 megapixels and 1 GiB. A JPEG of 200 megapixels
+            takes 1.6 GB of memory for green and 2.1 GB for rgb; a TIFF 2.0 and 2.6 GB.
         channels: "green", or "rgb" for all three colours.
         box: Part to cut out, (left, top, right, bottom) in pixels; right and bottom are exclusive.
         sha256: What the file's SHA-256 must be.
@@ -150,6 +150,15 @@ def legible(path: Path | str) -> str:
     """A path as it can be printed: what is not named or not UTF-8 is escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def lost_a_part(path: Path | str, damage: str) -> str:
+    """What to say of a JPEG that has lost data, by libjpeg's words `damage`."""
+    return (
+        f"{legible(path)} is a damaged JPEG that has lost a part ({legible(damage)}): its pixels "
+        "are not the camera's. Copy it again from its source, leave it out, or take it all the "
+        "same with --keep-damaged (in Python keep_damaged=True)."
+    )
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -240,11 +249,7 @@ def _decode_checked(
     except Exception as error:
         raise _damaged(path, picture.format, error) from error
     if damage and not keep:
-        raise PhotoError(
-            f"{legible(path)} is a damaged JPEG that has lost a part ({legible(damage)}): its "
-            "pixels are not the camera's. Copy it again from its source, leave it out, or take it "
-            "all the same with --keep-damaged (in Python keep_damaged=True)."
-        )
+        raise PhotoError(lost_a_part(path, damage))
     if values is None:  # Pillow decodes what has flaws, and says what it cannot decode
         return _decode(path, picture, channels, box), damage
     if box is not None:

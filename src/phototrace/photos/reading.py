@@ -7,7 +7,6 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,26 @@ class Facts:
     damage: str = ""
 
 
-def read_all(
-    paths: Sequence[str], journal: Path | None, keep_damaged: bool = False
-) -> dict[str, Facts | Problem]:
+def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Problem]:
     """Decode every file once; the facts or the problem of each path.
+
+    Of a JPEG that has lost data the facts say so; whether it is taken is for the caller to say.
 
     Args:
         paths: Absolute paths.
         journal: Where finished work is noted, so that a later call with the same journal goes on
             from there. A file that has changed its size or time since is read again.
-        keep_damaged: Take JPEG that have lost data; their facts say so.
     """
     results: dict[str, Facts | Problem] = {}
     known = _read_journal(journal) if journal else {}
     for path in paths:
         key = _key(path)
-        if key is not None and key in known and (keep_damaged or not known[key].damage):
+        if key is not None and key in known:
             results[path] = known[key]
     left = [path for path in paths if path not in results]
     chunks = [left[start : start + _CHUNK] for start in range(0, len(left), _CHUNK)]
     label = f"Reading photos ({_CHUNK} a step)"
-    work = parallel_map(partial(_read_chunk, keep_damaged), chunks, label)
-    for chunk, read in zip(chunks, work, strict=True):
+    for chunk, read in zip(chunks, parallel_map(_read_chunk, chunks, label), strict=True):
         if journal:
             _note(journal, read)
         results |= {path: result for path, (_, result) in zip(chunk, read, strict=True)}
@@ -99,16 +96,16 @@ def _key(path: str) -> _Key | None:
     return path, status.st_size, status.st_mtime_ns
 
 
-def _read_chunk(keep_damaged: bool, paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
+def _read_chunk(paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
     # The key is taken before reading: a file that changes meanwhile is read again later.
-    return [(_key(path), _read(path, keep_damaged)) for path in paths]
+    return [(_key(path), _read(path)) for path in paths]
 
 
-def _read(path: str, keep_damaged: bool) -> Facts | Problem:
+def _read(path: str) -> Facts | Problem:
     if not os.path.exists(path):
         return Problem(path, "missing", f"{legible(path)} is not there. Restore it.")
     try:
-        photo, green = read_whole(Path(path), keep_damaged=keep_damaged)
+        photo, green = read_whole(Path(path), keep_damaged=True)
     except PhotoError as error:
         return Problem(path, "unreadable", str(error))
     return Facts(

@@ -159,6 +159,37 @@ def test_an_index_that_cannot_be_read_is_a_sentence(
         dresden(tmp_path, ["Canon_Ixus70_0_1.JPG"])
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["i.csv", "i.tsv"])
+def test_the_index_is_read_as_programs_save_it(
+    tmp_path: Path, delimiter: str, encoding: str, name: str
+) -> None:
+    write_index(tmp_path / "plain", [("Canon_Ixus70_0_1.JPG", "7", "1"), ("x", "1", "1")])
+    text = (tmp_path / "plain").read_text().replace(",", delimiter).replace("\n", "\r\n")
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    reading = dresden(tmp_path, ["Canon_Ixus70_0_1.JPG"])
+    (label,) = reading.labels
+    assert isinstance(label, Labels)
+    assert label.scene == "position 7, motive 1"
+    assert [p.kind for p in reading.problems] == ["index"]  # the row that names no photo
+    plan = planned(tmp_path / name)
+    assert plan is not None
+    assert [p.scene for p in plan.photos] == ["position 7, motive 1"]
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace(",", "|"), lambda text: text])
+def test_what_looks_like_an_index_and_cannot_be_read_is_named(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    write_index(tmp_path / "plain", DEVICE_ROWS)
+    text = change((tmp_path / "plain").read_text())
+    encoding = "utf-16-le" if "," in text else "utf-8"  # without its first mark it is no text
+    (tmp_path / "i.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(UsageError, match=r"i\.csv cannot be read.*commas, semicolons or tabs.*CSV"):
+        dresden(tmp_path, ["Canon_Ixus70_0_1.JPG"])
+
+
 def test_the_table_is_the_real_index(dresden_index: Path) -> None:
     with dresden_index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -6,9 +6,10 @@ the device, running number. Folders do not matter, as every mirror has its own, 
 a `_` for a `-` (`Olympus_mju_1050SW`, which the index writes `Olympus_mju-1050SW`).
 
 The collection's index is a CSV with the columns `filename, brand, model, instance, shot,
-position_num, position_name, motive_num, motive_name`. It is looked for in the folder, then beside
-it. With it, the scene is position and motive, what it does not list is left out (flat-field and
-dark-field pictures, JPEG series), and every file that it lists and the folder lacks is named.
+position_num, position_name, motive_num, motive_name`, with commas, semicolons or tabs. It is looked
+for in the folder, then beside it. With it, the scene is position and motive, what it does not list
+is left out (flat-field and dark-field pictures, JPEG series), and every file that it lists and the
+folder lacks is named.
 Without it there are no scenes, pictures in folders called flat or dark are left out, and what is
 missing is counted by device.
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import logging
 import re
 from collections import Counter
@@ -33,6 +33,7 @@ from phototrace.photos.corpora.labels import Labels, Reading, misnamed, repeated
 from phototrace.photos.finding import find_photos
 from phototrace.photos.manifest import Manifest, PhotoRecord, Problem
 from phototrace.photos.photo import legible
+from phototrace.photos.tables import has_columns, rows_of, text_of
 
 MODELS: dict[str, tuple[int, ...]] = {
     "Agfa_DC-504": (169,),
@@ -98,6 +99,7 @@ SIZES: dict[str, tuple[int, int]] = {
 
 _NAME = re.compile(r"(.+)_(\d{1,2})_(\d{1,6})\.jpe?g", re.IGNORECASE)
 _INDEX_COLUMNS = {"filename", "position_num", "motive_num"}
+_INDEX_ENDINGS = (".csv", ".tsv", ".txt")
 _INDEX_BYTES = 64 << 20
 _NOT_NATURAL = re.compile(r"flat|dark", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -250,9 +252,9 @@ def _find_index(source: Path) -> _Index | None:
 
 
 def _index_in(folder: Path) -> _Index | None:
-    """The first CSV in a folder that has an index's columns."""
+    """The first table in a folder that has an index's columns."""
     try:
-        tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv")
+        tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in _INDEX_ENDINGS)
     except OSError:
         return None
     for path in tables:
@@ -262,13 +264,22 @@ def _index_in(folder: Path) -> _Index | None:
 
 
 def _is_index(path: Path) -> bool:
+    """Whether a file has an index's columns; raises where they are there and cannot be read."""
     try:
         with path.open("rb") as file:
-            head = file.readline(4096)
+            head = file.read(4096)
     except OSError:
         return False
-    header = head.decode("utf-8-sig", "replace").strip().lower()
-    return set(header.replace('"', "").split(",")) >= _INDEX_COLUMNS
+    line, *_ = text_of(head, "replace").splitlines() or [""]
+    if has_columns(line, _INDEX_COLUMNS):
+        return True
+    plain, *_ = head.replace(b"\0", b"").lower().splitlines() or [b""]
+    if all(name.encode() in plain for name in _INDEX_COLUMNS):
+        raise UsageError(
+            f"The index {legible(path)} cannot be read: its columns are not separated by commas, "
+            "semicolons or tabs. Save it as CSV in UTF-8, or remove it."
+        )
+    return False
 
 
 def _read_index(path: Path) -> _Index:
@@ -277,8 +288,7 @@ def _read_index(path: Path) -> _Index:
             raise UsageError(
                 f"The index {legible(path)} is larger than 64 MB. Restore or remove it."
             )
-        text = path.read_bytes().decode("utf-8-sig", "replace")
-        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
+        header, *rows = rows_of(text_of(path.read_bytes(), "replace"), _INDEX_COLUMNS)
     except (OSError, csv.Error) as error:
         raise UsageError(
             f"The index {legible(path)} cannot be read ({error}). Restore or remove it."
