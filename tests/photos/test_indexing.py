@@ -114,7 +114,7 @@ def test_an_interruption_is_taken_up_again(
     whole = index(folder, out=tmp_path / "whole.csv").manifest
     out, journal = tmp_path / "m.csv", tmp_path / ".m.csv.journal"
     read: list[str] = []
-    plain = reading._read
+    plain = reading.read_file
 
     def stopping(path: str) -> Any:
         read.append(path)
@@ -123,7 +123,7 @@ def test_an_interruption_is_taken_up_again(
         return plain(path)
 
     journal.write_text('{"version": 1, "files": [["half a li')  # an earlier interruption
-    monkeypatch.setattr(reading, "_read", stopping)
+    monkeypatch.setattr(reading, "read_file", stopping)
     with pytest.raises(KeyboardInterrupt):
         index(folder, out=out)
     assert not out.exists()

@@ -98,10 +98,11 @@ def _key(path: str) -> _Key | None:
 
 def _read_chunk(paths: list[str]) -> list[tuple[_Key | None, Facts | Problem]]:
     # The key is taken before reading: a file that changes meanwhile is read again later.
-    return [(_key(path), _read(path)) for path in paths]
+    return [(_key(path), read_file(path)) for path in paths]
 
 
-def _read(path: str) -> Facts | Problem:
+def read_file(path: str) -> Facts | Problem:
+    """What indexing keeps of one file, or what is wrong with it."""
     if not os.path.exists(path):
         return Problem(path, "missing", f"{legible(path)} is not there. Restore it.")
     try:
