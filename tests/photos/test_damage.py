@@ -269,6 +269,17 @@ def test_a_training_takes_damaged_photos_only_where_it_is_told(damaged: Path) ->
         assert len(gathered.photos) == photos
 
 
+def test_a_study_takes_what_its_manifest_kept(damaged: Path) -> None:
+    from phototrace.study.photos import same_photos
+
+    kept = index(damaged, keep_damaged=True).manifest
+    found, left_out = same_photos(kept, damaged / "study" / "photos.parquet")
+    assert (len(found.photos), left_out) == (4, [])
+    by_hand = replace(kept, photos=tuple(replace(p, extra={}) for p in kept.photos))
+    found, left_out = same_photos(by_hand, damaged / "other" / "photos.parquet")
+    assert [one["path"] for one in left_out] == ["Acme_A1/1.jpg"]
+
+
 def test_what_a_photo_says_of_itself_needs_no_decoding(damaged: Path) -> None:
     assert read_photo(damaged / "Acme_A1" / "1.jpg").damage == ""
 

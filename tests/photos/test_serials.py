@@ -20,6 +20,7 @@ def camera(make: str, model: str) -> list[Entry]:
     ("kind", "value", "serial"),
     [
         (2, b"SN 4711\0", "SN 4711"),
+        (2, b"No= 20025585 \0", "20025585"),
         (7, b"SN4711", "SN4711"),
         (129, "Nö4711\0".encode(), "Nö4711"),
         (1, b"\x37", "55"),
@@ -81,6 +82,13 @@ def old_olympus(place: int, directory: Directory) -> bytes:
     return b"OLYMP\0\x01\0" + directory([TEXT, (0x0404, 2, b"000JQ6201467\0"), MORE], place + 8)
 
 
+def old_olympus_pro(place: int, directory: Directory) -> bytes:
+    """The directory of the equipment is itself the value of its tag."""
+    at = place + 8 + len(directory([TEXT, (0x2010, 7, bytes(8))], place + 8)) - 8
+    inner = directory([(0x0101, 2, b"143008611".ljust(32)), MORE], at)
+    return b"OLYMP\0\x02\0" + directory([TEXT, (0x2010, 7, inner)], place + 8)
+
+
 def panasonic(place: int, directory: Directory) -> bytes:
     number = b"F590607150293".ljust(16, b"\0")
     return b"Panasonic\0\0\0" + directory([TEXT, (0x25, 7, number), MORE], place + 12)
@@ -101,6 +109,11 @@ def old_pentax(place: int, directory: Directory) -> bytes:
     return b"AOC\0MM" + directory(entries, place + 6, ">")
 
 
+def pentax_number(place: int, directory: Directory) -> bytes:
+    numbers = struct.pack(">LLLLL", 0x12C1E, 20061211, 3, 0, 132352)
+    return b"AOC\0MM" + directory([TEXT, (0x0215, 4, numbers), MORE], place + 6, ">")
+
+
 def canon(place: int, directory: Directory) -> bytes:
     return directory([TEXT, (0x0C, 4, struct.pack("<L", 330113864))], place)
 
@@ -118,6 +131,8 @@ NOTES = [
     ("FUJIFILM", "X10", fujifilm, "FPX 21380391 593230313933"),
     ("PENTAX", "PENTAX K-3", pentax, "4418132"),
     ("PENTAX Corporation", "PENTAX K10D", old_pentax, "6512354"),
+    ("OLYMPUS CORPORATION", "E-1", old_olympus_pro, "143008611"),
+    ("PENTAX Corporation", "PENTAX K10D", pentax_number, "132352"),
     ("Canon", "Canon EOS 20D", canon, "330113864"),
 ]  # fmt: skip
 named = pytest.mark.parametrize(("make", "model", "note", "serial"), NOTES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from phototrace.photos.ifd import Directory, clean, read_directory
-from phototrace.photos.serials import maker_serial, stands_in
+from phototrace.photos.serials import maker_serial, plain, stands_in
 
 _MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF = 271, 272, 274, 305, 34665
 _TIMES = (
@@ -75,7 +75,7 @@ def _serial(main: Directory, inner: Directory) -> str:
     places = [(inner, _BODY_SERIAL), (main, _BODY_SERIAL), (main, _CAMERA_SERIAL)]
     for directory, tag in [*places, (inner, _CAMERA_SERIAL), (inner, _SERIAL)]:
         numbers = directory.numbers.get(tag, ())
-        text = _text(directory, tag) or (str(numbers[0]) if len(numbers) == 1 else "")
+        text = plain(directory.text.get(tag, "")) or (str(numbers[0]) if len(numbers) == 1 else "")
         if not stands_in(text):
             return text
     return ""

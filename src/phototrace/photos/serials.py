@@ -18,10 +18,12 @@ from phototrace.photos.ifd import clean, read_directory, value_of, values_follow
 
 _NOTE = 37500
 _NOTE_BYTES = 1 << 18
+_FAR = 1 << 24  # what lies before a note is looked at as zeros, which take memory
 _WORDS = {"", "none", "na", "nil", "null", "nan", "unknown", "undefined", "unspecified", "default",
           "notavailable", "notset", "noserial", "noserialnumber", "serialnumber", "serial", "empty",
           "test", "4294967295", "2147483647"}  # fmt: skip
 _COUNTED = ("01234567890123456789", "98765432109876543210", "0123456789abcdef")
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _PLAUSIBLE = re.compile(r"[0-9A-Za-z][0-9A-Za-z :/_.-]{3,63}")
 
 
@@ -31,6 +33,11 @@ def stands_in(text: str) -> bool:
     same = len(set(core)) == 1 and (len(core) > 2 or core[0] == "0")
     counted = len(core) > 5 and any(core in row for row in _COUNTED)
     return core in _WORDS or same or counted
+
+
+def plain(text: str) -> str:
+    """A serial number without the spaces and the "NO=" that some cameras write with it."""
+    return " ".join(re.sub(r"^no=", "", clean(text), flags=re.IGNORECASE).split())
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class _Form:
     beyond: bool = False
 
 
-_EQUIPMENT = 0x2010
+_EQUIPMENT, _CAMERA_INFO = 0x2010, 0x0215
 _FORMS = (
     _Form(b"Nikon\x00\x02", 18, (0x001D, 0x00A0), base=10, order=10),
     _Form(b"OLYMPUS\x00", 12, (0x0101,), base=0, order=8, inner=_EQUIPMENT),
@@ -67,8 +74,8 @@ _FORMS = (
     _Form(b"Panasonic\x00", 12, (0x0025,)),
     _Form(b"LEICA\x00\x00\x00", 8, (0x0025,), maker="leica"),
     _Form(b"FUJIFILM", 12, (0x0010,), base=0, order=b"II"),
-    _Form(b"PENTAX \x00", 10, (0x0229,), base=0, order=8),
-    _Form(b"AOC\x00", 6, (0x0229,), order=4),
+    _Form(b"PENTAX \x00", 10, (0x0229, _CAMERA_INFO), base=0, order=8),
+    _Form(b"AOC\x00", 6, (0x0229, _CAMERA_INFO), order=4),
     _Form(b"", 0, (0x000C,), maker="canon"),
     _Form(b"", 0, (0x001D, 0x00A0), maker="nikon"),
 )  # fmt: skip
@@ -84,7 +91,7 @@ def maker_serial(data: bytes, exif: int, make: str, model: str) -> str:
         model: As EXIF names it: some notes repeat it in the number's place.
     """
     span = value_of(data, _NOTE, exif) if exif else None
-    if span is None or span[1] > _NOTE_BYTES:
+    if span is None or span[1] > _NOTE_BYTES or span[0] > _FAR:
         return ""
     note = data[span[0] : sum(span)]
     for form in _FORMS:
@@ -105,20 +112,29 @@ def _read(form: _Form, data: bytes, note: bytes, place: int) -> str:
     seen = order + struct.pack("<H" if order == b"II" else ">H", 42) + seen[4:]
     start = form.directory + (place if form.base is None else -form.base)
     if form.inner is not None:
-        start = read_directory(seen, (form.inner,), start).number(form.inner, 0)
+        start = _inner(seen, form.inner, start)
     directory = read_directory(seen, form.tags, start)
     # Offsets from the note's own start hold wherever it is moved to.
     sound = form.base is not None or values_follow(seen, start)
     for tag in form.tags:
         numbers = directory.numbers.get(tag, ())
         text = str(numbers[0]) if len(numbers) == 1 else ""
+        if tag == _CAMERA_INFO and len(numbers) > 4 and _DATE.fullmatch(str(numbers[1])):
+            text = str(numbers[4])  # behind model, date of manufacture and code
         if sound and tag in directory.text:
-            text = " ".join(clean(directory.text[tag]).removeprefix("NO=").split())
+            text = plain(directory.text[tag])
         if form.beyond and _begins_within(seen, tag, start):
             text = ""
         if _is_plausible(text):
             return text
     return ""
+
+
+def _inner(seen: bytes, tag: int, start: int) -> int:
+    """Where a directory within the note begins: a number says so, or it is the tag's own value."""
+    directory = read_directory(seen, (tag,), start)
+    where, _ = value_of(seen, tag, start) or (0, 0)
+    return where if tag in directory.text else directory.number(tag, 0)
 
 
 def _begins_within(seen: bytes, tag: int, start: int) -> bool:

@@ -14,6 +14,7 @@ from phototrace.photos.manifest import (
     changed_problem,
     check_file,
     duplicate_problem,
+    is_kept_damaged,
 )
 from phototrace.photos.photo import legible
 from phototrace.progress import parallel_map, say
@@ -33,7 +34,10 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
     """
     begun = Manifest.load(kept) if kept.is_file() else None
     whole = {photo.sha256 for photo in begun.photos} if begun else set()
-    jobs = [(manifest.path_of(p), p.sha256, p.sha256 in whole) for p in manifest.photos]
+    jobs = [
+        (manifest.path_of(p), p.sha256, p.sha256 in whole, is_kept_damaged(p))
+        for p in manifest.photos
+    ]
     looked_at = parallel_map(_what_is_wrong, jobs, "Checking photos")
     both = zip(looked_at, _repeated(manifest), strict=True)
     reasons = [wrong or repeated for wrong, repeated in both]
@@ -54,11 +58,14 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
     return found, left_out
 
 
-def _what_is_wrong(job: tuple[Path, str, bool]) -> str:
-    """Of a file that should have an SHA-256, and whether it was decoded before; "" if nothing."""
-    path, sha256, decoded = job
+def _what_is_wrong(job: tuple[Path, str, bool, bool]) -> str:
+    """Of a file that should have an SHA-256; "" if nothing.
+
+    The job says besides whether it was decoded before, and whether it is kept though damaged.
+    """
+    path, sha256, decoded, kept = job
     if not decoded:
-        problem = check_file((path, sha256))
+        problem = check_file((path, sha256), keep_damaged=kept)
         return problem.text if problem else ""
     try:
         return "" if sha256_of(path) == sha256 else changed_problem(path).text
