@@ -3,7 +3,7 @@
     python benchmarks/indexing_speed.py FOLDER [--photos 400] [--rounds 5]
 
 Both read every file once, hash it, decode it and take its perceptual hash, in one process and in
-turns. Today's also hears what libjpeg remarks on the data, keeps the look by which copies are confirmed,
+turns. Today's also hears what libjpeg remarks on the data, keeps the look that confirms copies,
 and looks for the body's serial number in the maker's note. Processor time counts, so other work on
 the machine matters little.
 """

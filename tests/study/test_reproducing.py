@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from phototrace import cli
 from phototrace.errors import DamagedError, UsageError
 from phototrace.photos.manifest import Manifest
 from phototrace.study.paper import Key
+from phototrace.study.photos import other_sizes
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.reproducing import Results, check
 
@@ -143,6 +145,20 @@ def test_the_command_exits_1_where_figures_differ(recipe_file: Path, study: Path
     assert status == 1
     assert "1 places differ" in out
     assert "table-2.csv: not what the predictions give." in err
+
+
+def test_the_plan_notes_photos_of_other_sizes(
+    recipe_file: Path, study: Path, tiny_photos: Manifest
+) -> None:
+    wider = [replace(p, width=p.width + 8) for p in tiny_photos.photos[:2]]
+    manifest = replace(tiny_photos, photos=(*wider, *tiny_photos.photos[2:]))
+    path = study.parent / "wider.parquet"
+    manifest.save(path)
+    given = (str(recipe_file), "--photos", str(path), "--out", str(study.parent / "new"), "--plan")
+    assert "2 photos have other sizes than listed." in run(*given)[1]
+    notes = json.loads(run(*given, "--json")[1])["notes"]
+    assert "where the manifest says" in notes[0]
+    assert other_sizes(tiny_photos) == []
 
 
 def test_plan_and_check_do_not_go_together(recipe_file: Path) -> None:

@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from phototrace.photos import jpeg
-from phototrace.photos.content import RAW, is_raw
+from phototrace.photos.content import HEAD_BYTES, RAW, is_raw, kind_of
 from phototrace.photos.exif import Exif, read_exif
 from phototrace.photos.ifd import read_directory
 
@@ -55,6 +56,21 @@ def open_picture(kind: str, data: bytes) -> Picture:
     if opened.image.mode not in _READ_MODES:
         raise Refused(f"stores its colours as {opened.image.mode}, which is not read. {_NEXT}")
     return opened
+
+
+def size_in_header(path: Path) -> tuple[int, int] | None:
+    """Width and height that a file's header says, at a glance; None where it is no photo."""
+    try:
+        with path.open("rb") as file, _quietly():
+            kind = kind_of(file.read(HEAD_BYTES))
+            file.seek(0)
+            if kind == "TIFF":
+                return _StoredTiff(file)._tile_size  # what Pillow announces may be turned
+            return (
+                _PlainJpeg(file).size if kind == "JPEG" else PngImagePlugin.PngImageFile(file).size
+            )
+    except Exception:
+        return None  # whoever reads the file will say what is wrong with it
 
 
 class _PlainJpeg(JpegImagePlugin.JpegImageFile):

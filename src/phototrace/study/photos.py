@@ -8,6 +8,7 @@ from pathlib import Path
 
 from phototrace.errors import UsageError
 from phototrace.files import sha256_of
+from phototrace.photos.decoding import size_in_header
 from phototrace.photos.manifest import (
     Manifest,
     PhotoRecord,
@@ -56,6 +57,24 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
             say(f"{len(left_out)} of {len(jobs)} photos are left out.")
         found.save(kept)
     return found, left_out
+
+
+def other_sizes(manifest: Manifest) -> list[str]:
+    """A note on photos whose header says another size than the manifest, if there are any."""
+    jobs = [(manifest.path_of(p), p.width, p.height) for p in manifest.photos]
+    wrong = [text for text in parallel_map(_other_size, jobs, "Looking at sizes") if text]
+    return [f"{len(wrong)} photos have other sizes than listed. {wrong[0]}"] if wrong else []
+
+
+def _other_size(job: tuple[Path, int, int]) -> str:
+    path, *listed = job
+    found = size_in_header(path)
+    if found is None or list(found) == listed or not all(listed):
+        return ""
+    return (
+        f"{legible(path)} has {found[0]} x {found[1]} pixels where the manifest says {listed[0]} x "
+        f"{listed[1]}. Index the photos again."
+    )
 
 
 def _what_is_wrong(job: tuple[Path, str, bool, bool]) -> str:

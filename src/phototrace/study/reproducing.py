@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from phototrace.study.figure import figure_3
 from phototrace.study.findings import Finding, findings
 from phototrace.study.page import page
 from phototrace.study.paper import Key
+from phototrace.study.photos import other_sizes
 from phototrace.study.plan import StudyPlan, plan_study
 from phototrace.study.recipe import StudyRecipe
 from phototrace.study.results import LEDGER, Answers, Score
@@ -88,6 +89,9 @@ def plan(
     by_index = planned(photos) if photos is not None else None
     manifest = by_index or study_photos(recipe, beside, photos, out)
     made = plan_study(recipe, manifest, seeds)
+    if by_index is None:
+        notes = (*other_sizes(made.experiment.manifest), *made.experiment.notes)
+        made = replace(made, experiment=replace(made.experiment, notes=notes))
     return made, estimate(made)
 
 
