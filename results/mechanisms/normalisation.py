@@ -31,7 +31,7 @@ from phototrace.evidence.markdown import (
 )
 from phototrace.evidence.predictions import Predictions
 from phototrace.learning.accelerator import place, to_input
-from phototrace.learning.batches import read_batch
+from phototrace.learning.batches import as_tensor
 from phototrace.learning.model import Model
 from phototrace.learning.preparing import gather_photos, prepare
 from phototrace.learning.recipe import Recipe
@@ -59,7 +59,7 @@ def with_own_statistics(
             layer.momentum = None  # a plain mean over all batches
             layer.train()
     for start in range(0, len(rows), BATCH):
-        patches, _ = read_batch(store, rows[start : start + BATCH])
+        patches = as_tensor(store.read(rows[start : start + BATCH]))
         with machine.autocast():
             model.network({leg: to_input(patches, machine.device)})
     model.network.eval()

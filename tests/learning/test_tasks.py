@@ -83,7 +83,9 @@ def test_a_row_of_metrics_in_words() -> None:
 
 
 def test_the_tasks_that_recipes_can_name() -> None:
-    assert list(TASKS) == ["manipulation", "camera", "jpeg-quality"]
+    assert list(TASKS) == [
+        "manipulation", "camera", "make", "edit", "recompressed", "jpeg-quality",
+    ]  # fmt: skip
     assert TASKS["manipulation"].classes == tuple(MANIPULATIONS)
     assert (TASKS["camera"].classes, TASKS["camera"].column) == ((), "camera")
     assert TASKS["jpeg-quality"].range == (50, 95)

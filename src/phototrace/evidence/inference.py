@@ -91,12 +91,12 @@ def predict_store(
     `found` has it, or else by their names.
     """
     model = run.model(backbone=backbone)
-    rows = np.arange(len(store))
+    rows = _labelled(run, leg, store)
     pieces = np.split(rows, range(BATCH, len(rows), BATCH))
     said = model.answers_of(
         map(store.read, pieces), leg, label=f"Testing {name}", total=len(pieces)
     )
-    return _predictions(run, leg, name, model.hash, store, np.concatenate(list(said)), found)
+    return _predictions(run, leg, name, model.hash, store, rows, np.concatenate(list(said)), found)
 
 
 def detect_photos(
@@ -128,13 +128,14 @@ def detect_store(
     `UsageError`). `name` and `found` are as in `predict_store`.
     """
     _require_one_split(detector, run)
-    features = detector.extractor.transform_store(store)
+    rows = _labelled(run, leg, store)
+    features = detector.extractor.transform_store(store)[rows]
     probabilities = np.zeros((len(features), len(run.tasks[leg].classes)), dtype=np.float32)
     probabilities[:, np.asarray(detector.classes_, dtype=np.int64)] = detector.predict_proba(
         features
     )
     model = detector.extractor.origin.model
-    return with_classes(_predictions(run, leg, name, model, store, probabilities, found))
+    return with_classes(_predictions(run, leg, name, model, store, rows, probabilities, found))
 
 
 def _require_one_split(detector: Detector, run: Run) -> None:
@@ -260,38 +261,45 @@ def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
     return plan_patches(manifest, everything, replace(settings, balanced=False), parts=["test"])
 
 
+def _labelled(run: Run, leg: str, store: PatchStore) -> NDArray[np.int64]:
+    """The rows of a store of which a leg's task asks something."""
+    task = _task_of(run, leg)
+    return np.flatnonzero(task.known(task.labels(store.label)))
+
+
 def _predictions(
     run: Run,
     leg: str,
     name: str,
     run_hash: str,
     store: PatchStore,
+    rows: NDArray[np.int64],
     said: NDArray[np.float32],
     found: Recognised | None,
 ) -> AnyPredictions:
     """A table of what was said: `(n, classes)` probabilities, or `(n,)` numbers."""
     task, known = _task_of(run, leg), run.trained
-    photo, device, scene = (store.column(name) for name in ("photo", "device", "scene"))
+    photo, device, scene = (store.column(name)[rows] for name in ("photo", "device", "scene"))
     if found is not None:
         seen = np.isin(photo, list(found.device)), np.isin(photo, list(found.scene))
     elif known is not None:
         seen = known.met("device", device), known.met("scene", scene)
     else:
-        seen = np.zeros(len(store), np.bool_), np.zeros(len(store), np.bool_)
+        seen = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
     shared: dict[str, Any] = {
         "task": task.name,
         "run": name,
         "run_hash": run_hash,
         "split_hash": run.split["hash"],
         "data_hash": store.hash,
-        "label": store.label,
+        "label": task.labels(store.label[rows]),
         "photo": photo,
         "device": device,
         "scene": scene,
-        "camera": store.column("camera"),
-        "editing": store.column("editing"),
-        "row": store.column("row").astype(np.int64),
-        "column": store.column("column").astype(np.int64),
+        "camera": store.column("camera")[rows],
+        "editing": store.column("editing")[rows],
+        "row": store.column("row")[rows].astype(np.int64),
+        "column": store.column("column")[rows].astype(np.int64),
         "seen_device": seen[0],
         "seen_scene": seen[1],
         "told": known is not None and known.tells_devices,

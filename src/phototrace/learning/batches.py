@@ -154,16 +154,11 @@ def _read(
     leg: Leg, rows: NDArray[np.int64], draw: Sequence[int], step: int
 ) -> tuple[Tensor, Tensor]:
     """One batch of a leg: from its store, or cut now as its place in the epoch has it."""
-    if leg.fresh is None:
-        assert leg.store is not None
-        return read_batch(leg.store, rows)
-    patches, labels = leg.fresh.read(rows, draw, step * leg.batch_size)
-    return as_tensor(patches), torch.from_numpy(labels)
-
-
-def read_batch(store: Source, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patches `(n, c, h, w)` uint8 (or stored float32) and labels `(n,)` of the rows."""
-    return as_tensor(store.read(rows)), torch.from_numpy(store.label[rows])
+    if leg.fresh is not None:
+        patches, said = leg.fresh.read(rows, draw, step * leg.batch_size)
+        return as_tensor(patches), torch.from_numpy(leg.task.labels(said))
+    assert leg.store is not None
+    return as_tensor(leg.store.read(rows)), torch.from_numpy(leg.task.labels(leg.store.label[rows]))
 
 
 def as_tensor(patches: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:

@@ -21,6 +21,7 @@ from phototrace.learning.model_files import check_network
 from phototrace.learning.network import Network
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
+VERSION = 2
 
 
 @dataclass
@@ -30,28 +31,25 @@ class Progress:
     Attributes:
         step: Steps done.
         metrics: One row an epoch.
-        sums: Leg -> loss and score (`Task.score`) summed over the patches of the running epoch,
-            `(2,)` float64 on the device: to fetch them is to wait for it.
-        seen: Leg -> these patches' number.
+        sums: Leg -> loss and score (`Task.score`) summed over the patches of the running epoch, and
+            how many of these had a label, `(3,)` float64 on the device: to fetch them is to wait.
         seconds: Time spent so far, interruptions left out.
     """
 
     step: int = 0
     metrics: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, leg: str, loss: torch.Tensor, score: torch.Tensor, patches: int) -> None:
-        """Count a batch of a leg: its mean loss, the sum of its scores."""
-        both = torch.stack([loss.detach().double() * patches, score.double()])
-        self.sums[leg] = self.sums[leg].to(both.device) + both if leg in self.sums else both
-        self.seen[leg] = self.seen.get(leg, 0) + patches
+    def add(self, leg: str, loss: torch.Tensor, score: torch.Tensor, patches: torch.Tensor) -> None:
+        """Count a batch of a leg: mean loss, sum of scores, number of patches with a label."""
+        new = torch.stack([loss.detach().double() * patches, score.double(), patches.double()])
+        self.sums[leg] = self.sums[leg].to(new.device) + new if leg in self.sums else new
 
     def means(self) -> dict[str, tuple[float, float]]:
         """Leg -> mean loss and mean score of the running epoch, fetched from the device."""
-        found = {leg: both.tolist() for leg, both in self.sums.items()}
-        return {leg: (a / self.seen[leg], b / self.seen[leg]) for leg, (a, b) in found.items()}
+        found = {leg: sums.tolist() for leg, sums in self.sums.items()}
+        return {leg: (a / max(1, n), b / max(1, n)) for leg, (a, b, n) in found.items()}
 
 
 def save_checkpoint(
@@ -73,9 +71,10 @@ def save_checkpoint(
                 tensors[f"optimizer.{group}.{k}.{key}"] = value
     whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     write_bytes(place / TENSORS, save(whole))
-    sums = {leg: both.tolist() for leg, both in progress.sums.items()}
+    sums = {leg: of_leg.tolist() for leg, of_leg in progress.sums.items()}
     write_json(
-        place / STATE, {"version": 1, "plan": plan, "progress": {**vars(progress), "sums": sums}}
+        place / STATE,
+        {"version": VERSION, "plan": plan, "progress": {**vars(progress), "sums": sums}},
     )
     write_contents(place, [TENSORS, STATE])
     for older in folder.glob("step-*"):
@@ -96,6 +95,11 @@ def load_checkpoint(
         except DamagedError:
             continue
         state = json.loads((place / STATE).read_text(encoding="utf-8"))
+        if state["version"] != VERSION:
+            raise DamagedError(
+                f"{place} was written by another phototrace (version {state['version']}, this one "
+                f"reads {VERSION}). Train without --resume into another folder."
+            )
         if state["plan"] != plan:
             raise DamagedError(
                 f"{place} belongs to a training with other choices, data, threads or device. "

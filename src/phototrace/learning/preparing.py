@@ -18,6 +18,7 @@ from phototrace.learning.leaks import TRAINED
 from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.recipe import LegChoice, Photos, Recipe
 from phototrace.learning.tasks import TASKS, Task
+from phototrace.patches.chains import ChainEdits
 from phototrace.patches.plan import PatchPlan, PatchSettings, label_of, plan_patches
 from phototrace.photos.copies import without_conflicts
 from phototrace.photos.dealing import PARTS
@@ -277,8 +278,10 @@ def _repeated(patches: Mapping[str, int], batch: Mapping[str, int]) -> Iterator[
 
 def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
     """How a leg's patches are cut, as the recipe says."""
+    edits = task.edits
+    editing = tuple(leg.editing) if edits else ()
     return PatchSettings(
-        classes=task.classes,
+        classes=() if isinstance(edits, ChainEdits) else task.classes,
         label=task.column or task.name,
         size=recipe.network.patch_size,
         channels=recipe.network.channels,
@@ -286,8 +289,8 @@ def patch_settings(recipe: Recipe, leg: LegChoice, task: Task) -> PatchSettings:
         blocks_per_photo=leg.blocks_per_photo,
         per_class={str(part): count for part, count in leg.per_class.items()},
         photos={str(part): count for part, count in leg.photos.items()},
-        edits=task.edits,
-        editing=tuple(leg.editing) if task.edits else (),
+        edits=edits,
+        editing=("region",) if isinstance(edits, ChainEdits) else editing,
         balanced=task.edits is None and leg.balance == "cut",
         recompress=recipe.photos.recompress,
         seed=recipe.seed,

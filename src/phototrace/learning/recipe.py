@@ -128,7 +128,7 @@ class LegChoice(Part):
     """One task of the training and how its patches are cut.
 
     Attributes:
-        task: By name: `manipulation`, `camera`, `jpeg-quality`.
+        task: By name: `manipulation`, `camera`, `make`, `edit`, `recompressed`, `jpeg-quality`.
         classes: Class names in order; empty takes all that the task, or the photos, have.
         where: Manifest columns and the values kept, among the photos of the recipe.
         without: Manifest columns and the values left out.

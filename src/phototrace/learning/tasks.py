@@ -18,9 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from phototrace.errors import DamagedError, UsageError
+from phototrace.patches.chains import KINDS, ChainEdits
 from phototrace.patches.manipulations import MANIPULATIONS, Edits, NamedEdits, QualityEdits
 from phototrace.patches.plan import label_of
 from phototrace.photos.manifest import PhotoRecord
+
+NOTHING = -1
+"""The label of a patch of which a task asks nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +58,50 @@ class Task:
         """What `score` and `figure` give: "accuracy", or "error" in the task's unit."""
         return "error" if self.range else "accuracy"
 
+    def labels(self, said: NDArray[Any]) -> NDArray[Any]:
+        """The task's labels `(n,)` by those of its patches: `NOTHING`, or NaN, where it has none.
+
+        Class indices int64, or numbers float32.
+        """
+        if isinstance(self.edits, ChainEdits):
+            said = self.edits.read(self.name, said)
+        if self.range is not None:
+            return said.astype(np.float32)
+        return np.where(np.isnan(said), NOTHING, said).astype(np.int64)
+
+    def known(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which labels `(n,)` say something."""
+        known: NDArray[np.bool_] = ~np.isnan(labels) if self.range else labels != NOTHING
+        return known
+
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """L_t of a leg: the mean over its batch, in float32 or better.
+        """L_t of a leg: the mean over its batch, in float32 or better; 0 where none has a label.
 
         Cross-entropy, or the smooth absolute error as a share of half the range.
 
         Args:
             scores: `(n, outputs)`, what the network gives.
-            labels: `(n,)` class indices int64, or numbers float32.
+            labels: `(n,)` class indices int64, or numbers float32; see `labels`.
         """
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         if self.range is None:
-            return F.cross_entropy(scores, labels)
+            total = F.cross_entropy(scores, labels, ignore_index=NOTHING, reduction="sum")
+            return total / (labels != NOTHING).sum().clamp(min=1)
         middle, half = _middle(self.range)
-        return F.smooth_l1_loss(scores[:, 0], (labels.to(scores.dtype) - middle) / half, beta=0.1)
+        known = ~labels.isnan()
+        wanted = (labels.nan_to_num().to(scores.dtype) - middle) / half
+        off = F.smooth_l1_loss(scores[:, 0], wanted, beta=0.1, reduction="none")
+        return (off * known).sum() / known.sum().clamp(min=1)
 
     def score(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Number of correct patches, or the sum of the absolute errors; a number on the device."""
         if self.range is None:
             return (scores.argmax(1) == labels).sum()
-        return (self._numbers(scores.double()) - labels).abs().sum()
+        return (self._numbers(scores.double()) - labels).abs().nansum()
+
+    def count(self, labels: Tensor) -> Tensor:
+        """How many labels say something; a number on the device."""
+        return (~labels.isnan() if self.range else labels != NOTHING).sum()
 
     def answer(self, scores: Tensor) -> NDArray[np.float32]:
         """The predictions: `(n, classes)` probabilities, or `(n,)` numbers in the range."""
@@ -82,7 +110,14 @@ class Task:
         return self._numbers(scores.double()).float().cpu().numpy()
 
     def figure(self, answers: NDArray[np.float32], labels: NDArray[Any]) -> float:
-        """How good predictions are: balanced accuracy in 0..1, or the mean absolute error."""
+        """How good predictions are: balanced accuracy in 0..1, or the mean absolute error.
+
+        Of patches without a label nothing is asked; NaN where none has one.
+        """
+        known = self.known(labels)
+        answers, labels = answers[known], labels[known]
+        if not len(labels):
+            return float("nan")
         if self.range is not None:
             return float(np.mean(np.abs(answers - labels)))
         right = answers.argmax(axis=1) == labels
@@ -166,10 +201,17 @@ TASKS = {
     for task in (
         Task("manipulation", tuple(MANIPULATIONS), edits=NamedEdits(MANIPULATIONS)),
         Task("camera", column="camera"),
+        Task("make", column="make"),
+        Task("edit", KINDS, edits=ChainEdits()),
+        Task("recompressed", ("not recompressed", "recompressed"), edits=ChainEdits()),
         Task("jpeg-quality", range=(50.0, 95.0), unit="quality steps", edits=QualityEdits(50, 95)),
     )
 }
-"""Every task that recipes can name: the paper's A (Table 1), its B and C, and a number."""
+"""Every task that recipes can name.
+
+The paper's A (Table 1), and its B and C; the maker alone; the kind of the last edit, whatever its
+strength; whether a photo was recompressed since the camera; and a number.
+"""
 
 
 def known_task(name: str) -> str:

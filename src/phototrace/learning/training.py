@@ -304,7 +304,8 @@ def step(
         loss = tasks[leg].loss(scores[leg], labels)
         total = total + loss
         with torch.no_grad():
-            state.add(leg, loss, tasks[leg].score(scores[leg], labels), len(labels))
+            task = tasks[leg]
+            state.add(leg, loss, task.score(scores[leg], labels), task.count(labels))
     total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     network.project_()
@@ -335,7 +336,7 @@ def close_epoch(
             row[key] = validated(network, leg, machine)
             watch.log.add_scalar(f"{leg.name}/{key}", row[key], state.step)
         state.metrics.append(row)
-    state.sums, state.seen = {}, {}
+    state.sums = {}
     network.train()
 
 
@@ -345,4 +346,4 @@ def validated(network: Network, leg: Leg, machine: Accelerator) -> float:
     rows = np.split(leg.validation, range(BATCH, len(leg.validation), BATCH))
     pieces: Iterator[NDArray[Any]] = (leg.store.read(piece) for piece in rows)
     said = np.concatenate(list(answers(network, pieces, machine, leg.name, leg.task)))
-    return leg.task.figure(said, leg.store.label[leg.validation])
+    return leg.task.figure(said, leg.task.labels(leg.store.label[leg.validation]))

@@ -29,7 +29,7 @@ from phototrace.files import (
     write_json,
     written_whole,
 )
-from phototrace.patches.manipulations import EDITINGS
+from phototrace.patches.chains import cut_version
 from phototrace.patches.plan import PatchPlan, PatchSettings, photo_rng
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
@@ -74,8 +74,9 @@ def cut_patches(
         label, way = float(plan.label[i]), int(plan.editing[i])
         record = plan.manifest.photos[plan.photo[i]]
         rng = photo_rng(record, settings.seed, *position, way, int(label))
-        operation = settings.edits.operation(settings.classes, label)
-        patches[k] = EDITINGS[settings.ways[way]](pixels, position, size, operation, rng)
+        patches[k] = cut_version(
+            settings.edits, pixels, position, size, settings.classes, label, settings.ways[way], rng
+        )
     return patches
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phototrace.files import hash_of
+from phototrace.patches.chains import again, cut_version
 from phototrace.patches.cutting import JPEG_GRID, Position
 from phototrace.patches.decoded import DecodedPhotos
-from phototrace.patches.manipulations import EDITINGS
 from phototrace.patches.plan import PatchPlan
 
 Fresh = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.float32]]
@@ -74,11 +74,11 @@ class FreshPatches:
         if settings.edits is None:
             patch = pixels[tuple(slice(start, start + settings.size) for start in place)]
         else:
-            if not settings.classes:  # a number is drawn again, a class stays the row's
-                label = float(settings.edits.labels((), rng)[0])
-            edit = EDITINGS[settings.ways[int(self.plan.editing[row])]]
-            operation = settings.edits.operation(settings.classes, label)
-            patch = edit(pixels, place, settings.size, operation, rng)
+            label = again(settings.edits, settings.classes, label, rng)
+            way = settings.ways[int(self.plan.editing[row])]
+            patch = cut_version(
+                settings.edits, pixels, place, settings.size, settings.classes, label, way, rng
+            )
         return (turn(patch, int(rng.integers(8))) if self.turned else patch), label
 
 
