@@ -14,7 +14,8 @@ from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
 from phototrace.learning.model import Model
-from phototrace.learning.network import ConstrainedConv2d, Network, Stages, build_network
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import Network, Stages, build_network
 from phototrace.learning.optim import learning_rate
 from phototrace.learning.preparing import leg_of, prepare
 from phototrace.learning.recipe import Recipe
