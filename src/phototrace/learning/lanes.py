@@ -7,8 +7,10 @@ rows of a batch are cut, and every lane computes its own rows on one thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from threading import Barrier
@@ -17,6 +19,21 @@ from typing import TypeVar
 import torch
 
 Result = TypeVar("Result")
+_lanes = ContextVar("lanes", default=1)
+
+
+@contextmanager
+def lanes() -> Iterator[None]:
+    """Within, `side_by_side` takes a lane for each of torch's threads, which operations leave."""
+    threads = torch.get_num_threads()
+    before = _lanes.set(max(threads, _lanes.get()))
+    # A thread that an operation has left still spins for a while, in the way of a lane.
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _lanes.reset(before)
 
 
 def cut(legs: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -25,21 +42,19 @@ def cut(legs: Sequence[int]) -> tuple[list[int], list[int]]:
     Args:
         legs: Rows of each leg, one after another in the batch.
     """
-    lanes = torch.get_num_threads()
     ends = [0, *accumulate(legs)]
-    total = ends[-1]
-    cuts = sorted({*ends, *(round(total * lane / lanes) for lane in range(lanes))})
+    count = _lanes.get()
+    cuts = sorted({*ends, *(round(ends[-1] * lane / count) for lane in range(count))})
     sizes = [b - a for a, b in pairwise(cuts)]
     return sizes, [sum(end <= a for end in ends) - 1 for a, _ in pairwise(cuts)]
 
 
 def side_by_side(work: Callable[..., Result], *pieces: Sequence[object]) -> list[Result]:
     """`work` of each piece, in order, as `map` gives it; without gradients or autocast."""
-    lanes = min(torch.get_num_threads(), len(pieces[0]))
     alone = partial(_alone, work)
-    if lanes < 2:
+    if _lanes.get() == 1 or len(pieces[0]) == 1:
         return list(map(alone, *pieces))
-    return list(_threads(torch.get_num_threads()).map(alone, *pieces))
+    return list(_threads(_lanes.get()).map(alone, *pieces))
 
 
 def _alone(work: Callable[..., Result], *piece: object) -> Result:
@@ -49,18 +64,16 @@ def _alone(work: Callable[..., Result], *piece: object) -> Result:
 
 
 @lru_cache(maxsize=1)
-def _threads(lanes: int) -> ThreadPoolExecutor:
+def _threads(count: int) -> ThreadPoolExecutor:
     """Threads whose operations take one thread each."""
-    started = Barrier(lanes)
+    started = Barrier(count)
 
     def start(_: int) -> None:
         torch.set_num_threads(1)
         started.wait()
 
-    threads = ThreadPoolExecutor(lanes, thread_name_prefix="lane")
-    list(threads.map(start, range(lanes)))
-    # A thread's own number stays its own, but new threads take the one that was set last.
-    torch.set_num_threads(lanes)
+    threads = ThreadPoolExecutor(count, thread_name_prefix="lane")
+    list(threads.map(start, range(count)))
     return threads
 
 

@@ -26,6 +26,7 @@ from phototrace.learning.accelerator import (
     to_input,
 )
 from phototrace.learning.batches import as_tensor
+from phototrace.learning.fast import lanes_of
 from phototrace.learning.model_files import (
     CONFIG,
     WEIGHTS,
@@ -243,7 +244,7 @@ def _infer(
 ) -> Iterator[Tensor]:
     for piece in pieces:
         inputs = to_input(as_tensor(piece), machine.device)
-        with machine.autocast():
+        with lanes_of(network), machine.autocast():
             found = ask(network, inputs)
         yield found
 

@@ -29,6 +29,7 @@ from phototrace.learning.accelerator import (
 )
 from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
+from phototrace.learning.fast import lanes_of
 from phototrace.learning.leaks import check_leaks
 from phototrace.learning.model import BATCH, answers
 from phototrace.learning.model_files import ModelConfig
@@ -283,6 +284,20 @@ def step(
 
     `weights` holds each leg's lambda_t (Eq. 6), which scales its gradient in the trunk alone.
     """
+    with lanes_of(network):
+        _step(network, optimizer, batch, machine, state, tasks, weights)
+    state.step += 1
+
+
+def _step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    machine: Accelerator,
+    state: Progress,
+    tasks: Mapping[str, Task],
+    weights: Mapping[str, float] | None,
+) -> None:
     optimizer.zero_grad(set_to_none=True)
     inputs = {leg: to_input(patches, machine.device) for leg, (patches, _) in batch.items()}
     with machine.autocast():
@@ -297,7 +312,6 @@ def step(
     total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     network.project_()
-    state.step += 1
 
 
 def close_epoch(
