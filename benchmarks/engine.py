@@ -34,7 +34,7 @@ from phototrace.learning.recipe import TrainingChoice
 from phototrace.learning.tasks import TASKS
 from training_speed import forward_flops, matrix_rate
 
-TRAINED = 40
+TRAINED, PIECES = 40, 4
 TASK = TASKS["manipulation"]
 WAYS = ("earlier", "earlier, memory kept", "now")
 
@@ -78,11 +78,16 @@ def a_step(size: int) -> Callable[[], None]:
 
 
 def an_inference(size: int) -> Callable[[], None]:
-    """Features of a batch of patches."""
+    """Features of some batches of patches."""
     machine = accelerator(resolve("auto"), "cpu")
     network = build_network(mislnet, {"leg": 6}, patch_size=size)
     patches = torch.randint(256, (BATCH, size, size), dtype=torch.uint8).numpy()
-    return lambda: list(infer(network, [patches], machine, lambda n, x: n.features(x, "fc2")))[:0]
+
+    def work() -> None:
+        for _ in infer(network, [patches] * PIECES, machine, lambda n, x: n.features(x, "fc2")):
+            pass
+
+    return work
 
 
 def take_turns(size: int, threads: int, rounds: int) -> dict[str, dict[str, list[Time]]]:
@@ -134,9 +139,10 @@ def main() -> None:
     print(f"{asked.threads} threads, {precision}: matrix product {rate / 1e9:.0f} GFLOP/s, "
           f"copy {copy_rate() / 1e9:.0f} GB/s")  # fmt: skip
     for size in asked.sizes:
-        forward = forward_flops(build_network(mislnet, {"leg": 6}, patch_size=size), size)
+        with earlier():
+            forward = forward_flops(build_network(mislnet, {"leg": 6}, patch_size=size), size)
         for what, ways in take_turns(size, asked.threads, asked.rounds).items():
-            count, passes = (TRAINED, 3) if what == "step" else (BATCH, 1)
+            count, passes = (TRAINED, 3) if what == "step" else (PIECES * BATCH, 1)
             print(f"\n{size} px, {what} of {count} patches")
             for way, times in ways.items():
                 report(way, times, ways["now"], count, passes * forward, rate)
@@ -150,7 +156,8 @@ def report(
     line = f"{way:22}{processor:8.1f} ms processor{wall:8.1f} ms wall{1e3 * count / wall:8.0f} p/s"
     line += f"{1e3 * flops * count / wall / rate:6.0%} of the matrix rate"
     for name in ("processor", "wall"):
-        ratios = sorted(getattr(a, name) / getattr(b, name) for a, b in zip(times, now, strict=True))
+        pairs = zip(times, now, strict=True)
+        ratios = sorted(getattr(a, name) / getattr(b, name) for a, b in pairs)
         line += f"   now is {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) {name}"
     print(line)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phototrace.learning.accelerator import Precision
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.model import Model
 from phototrace.learning.model_files import ModelConfig
-from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.network import CHANNELS, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run, write_run

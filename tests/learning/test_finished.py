@@ -13,8 +13,8 @@ from torch import nn
 from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
-from phototrace.learning.model import Model
 from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.model import Model
 from phototrace.learning.network import Network, Stages, build_network
 from phototrace.learning.optim import learning_rate
 from phototrace.learning.preparing import leg_of, prepare

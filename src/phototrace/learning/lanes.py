@@ -51,14 +51,13 @@ def cut(legs: Sequence[int]) -> tuple[list[int], list[int]]:
 
 def side_by_side(work: Callable[..., Result], *pieces: Sequence[object]) -> list[Result]:
     """`work` of each piece, in order, as `map` gives it; without gradients or autocast."""
-    alone = partial(_alone, work)
     if _lanes.get() == 1 or len(pieces[0]) == 1:
-        return list(map(alone, *pieces))
-    return list(_threads(_lanes.get()).map(alone, *pieces))
+        return _plainly(lambda: list(map(work, *pieces)))
+    return list(_threads(_lanes.get()).map(partial(_plainly, work), *pieces))
 
 
-def _alone(work: Callable[..., Result], *piece: object) -> Result:
-    # Both are a thread's own settings: what holds where the work is asked for does not hold here.
+def _plainly(work: Callable[..., Result], *piece: object) -> Result:
+    # Both are a thread's own settings: what holds where work is asked for does not hold here.
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return work(*piece)
 
