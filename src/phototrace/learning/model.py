@@ -243,9 +243,8 @@ def _infer(
     network: Network, pieces: Iterable[NDArray[Any]], machine: Accelerator, ask: Ask
 ) -> Iterator[Tensor]:
     for piece in pieces:
-        inputs = to_input(as_tensor(piece), machine.device)
         with lanes_of(network), machine.autocast():
-            found = ask(network, inputs)
+            found = ask(network, to_input(as_tensor(piece), machine.device))
         yield found
 
 
