@@ -40,7 +40,8 @@ def run(stages: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 def lanes_of(network: nn.Module) -> AbstractContextManager[None]:
     """Lanes for a network with stages that take them; else operations keep their threads."""
-    on_processor = all(p.device.type == "cpu" for p in network.parameters())
+    first = next(network.parameters(), None)
+    on_processor = first is not None and first.device.type == "cpu"
     return lanes() if on_processor and any(map(_parts, network.modules())) else nullcontext()
 
 
