@@ -10,7 +10,8 @@ from torch import nn
 
 from phototrace.evidence.assessing import assess
 from phototrace.evidence.inference import predict_photos
-from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import BACKBONES, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.training import train_recipe

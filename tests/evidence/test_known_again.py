@@ -14,7 +14,8 @@ from phototrace.evidence.assessing import Assessment, assess
 from phototrace.evidence.evaluation import Stratum
 from phototrace.evidence.inference import predict_photos
 from phototrace.evidence.predictions import Predictions
-from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import BACKBONES, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import KEY, Run
 from phototrace.learning.training import train_recipe

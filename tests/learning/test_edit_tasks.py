@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from phototrace.evidence.assessing import assess
-from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import BACKBONES, Stages
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.tasks import NOTHING, TASKS
 from phototrace.learning.training import train_recipe

@@ -13,9 +13,10 @@ from torch import nn
 from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.leg_data import leg_of
 from phototrace.learning.model import Model
-from phototrace.learning.network import ConstrainedConv2d, Network, Stages, build_network
+from phototrace.learning.network import Network, Stages, build_network
 from phototrace.learning.optim import learning_rate
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
@@ -67,8 +68,9 @@ class Trained:
             epoch = len(state.metrics) // len(LEGS) + 1
             real(*arguments)
             for leg, (_, labels) in batch.items():
-                gone = before.get(leg, torch.zeros(2, dtype=torch.float64))
-                loss, score = ((state.sums[leg] - gone) / len(labels)).tolist()
+                gone = before.get(leg, torch.zeros(3, dtype=torch.float64))
+                loss, score, share = ((state.sums[leg] - gone) / len(labels)).tolist()
+                assert share == 1
                 self.shown.append((epoch, leg, loss, score))
 
         with pytest.MonkeyPatch.context() as patch:

@@ -12,8 +12,9 @@ from phototrace.errors import UsageError
 from phototrace.learning import batches as module
 from phototrace.learning import training
 from phototrace.learning.batches import batches, steps_per_epoch
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.leg_data import leg_data
-from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.network import Stages
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run

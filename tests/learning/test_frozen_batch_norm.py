@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from phototrace.learning import training
 from phototrace.learning.batchnorm import CorrectedBatchNorm2d
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.network import (
     PRESETS,
-    ConstrainedConv2d,
     Network,
     Stages,
     build_network,

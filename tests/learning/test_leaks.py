@@ -13,8 +13,9 @@ from phototrace import cli
 from phototrace.errors import PhotoError, UsageError
 from phototrace.files import sha256_of
 from phototrace.learning import leaks as module
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.leaks import check_leaks, trunk_leaks
-from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.network import Stages
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe

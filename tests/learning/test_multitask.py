@@ -22,8 +22,8 @@ from phototrace.learning import batchnorm, training
 from phototrace.learning.accelerator import accelerator, place
 from phototrace.learning.batchnorm import CorrectedBatchNorm2d
 from phototrace.learning.checkpoint import Progress
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.network import (
-    ConstrainedConv2d,
     Network,
     Stages,
     build_network,

@@ -6,9 +6,9 @@ from torch import nn
 
 from phototrace.errors import UsageError
 from phototrace.learning.batchnorm import CorrectedBatchNorm2d
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.network import (
     PRESETS,
-    ConstrainedConv2d,
     Network,
     build_network,
     mislnet,

@@ -11,7 +11,8 @@ from torch import nn
 
 from phototrace import cli
 from phototrace.evidence.assessing import assess
-from phototrace.learning.network import BACKBONES, ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import BACKBONES, Stages
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.training import train_recipe

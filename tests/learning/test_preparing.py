@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from phototrace.errors import DamagedError, UsageError
-from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import Stages
 from phototrace.learning.preparing import passes_per_epoch, prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run

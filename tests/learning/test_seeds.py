@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from phototrace.learning import training
-from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import Stages
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run

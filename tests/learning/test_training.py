@@ -17,7 +17,8 @@ from torch import nn
 from phototrace.errors import DamagedError, PhototraceError, UsageError
 from phototrace.learning import training
 from phototrace.learning.batches import Leg, batches, epoch_order, steps_per_epoch
-from phototrace.learning.network import ConstrainedConv2d, Stages
+from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.network import Stages
 from phototrace.learning.optim import learning_rate
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe, TrainingChoice

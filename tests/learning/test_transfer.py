@@ -15,8 +15,9 @@ from torch import nn
 from phototrace.errors import DamagedError, UsageError
 from phototrace.learning import preparing, training, trunk_output
 from phototrace.learning.accelerator import accelerator
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.leaks import trunk_leaks
-from phototrace.learning.network import ConstrainedConv2d, Network, Stages
+from phototrace.learning.network import Network, Stages
 from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run

@@ -60,10 +60,14 @@ class CorrectedBatchNorm2d(LegBatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalised `(n, c, h, w)`."""
         if self.training:
-            before = int(self.num_batches_tracked or 0) if self._count is None else self._count
-            self._count = before + 1
-            self.momentum = (1 - self.DECAY) / (1 - self.DECAY**self._count)
+            self.take_momentum_()
         return super().forward(x)
+
+    def take_momentum_(self) -> None:
+        """Set the momentum to that of the batch that comes next."""
+        before = int(self.num_batches_tracked or 0) if self._count is None else self._count
+        self._count = before + 1
+        self.momentum = (1 - self.DECAY) / (1 - self.DECAY**self._count)
 
     def reset_running_stats(self) -> None:
         """Begin again."""
@@ -113,11 +117,7 @@ def normalise_legs(
     Moving from the same start by each leg and taking the mean is moving by the mean statistics,
     for the update is linear in them.
     """
-    if len(x) != sum(sizes):
-        raise UsageError(
-            f"A shared batch norm met {len(x)} rows where the legs have {sum(sizes)} patches, so "
-            "legs cannot be told apart. Keep the batch as the first dimension up to share_depth."
-        )
+    check_rows(x, sizes)
     start = dict(norm.named_buffers(recurse=False))
     results, moved = [], []
     for rows in torch.split(x, list(sizes)):
@@ -130,3 +130,26 @@ def normalise_legs(
         buffer.copy_(torch.stack(values).mean(0) if buffer.is_floating_point() else values[0])
         setattr(norm, name, buffer)
     return torch.cat(results)
+
+
+def check_rows(x: Tensor, sizes: Sequence[int]) -> None:
+    """Raise `UsageError` unless the rows of `x` are the legs' patches."""
+    if len(x) != sum(sizes):
+        raise UsageError(
+            f"A shared batch norm met {len(x)} rows where the legs have {sum(sizes)} patches, so "
+            "legs cannot be told apart. Keep the batch as the first dimension up to share_depth."
+        )
+
+
+@torch.no_grad()
+def move_averages_(norm: nn.BatchNorm2d, means: Tensor, variances: Tensor) -> None:
+    """Move the running statistics as `norm` would by a batch of legs with these, `(legs, c)`."""
+    if isinstance(norm, CorrectedBatchNorm2d):
+        norm.take_momentum_()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(means.mean(0), share)
+    norm.running_var.lerp_(variances.mean(0), share)

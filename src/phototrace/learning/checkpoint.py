@@ -95,15 +95,15 @@ def load_checkpoint(
         except DamagedError:
             continue
         state = json.loads((place / STATE).read_text(encoding="utf-8"))
-        if state["version"] != VERSION:
-            raise DamagedError(
-                f"{place} was written by another phototrace (version {state['version']}, this one "
-                f"reads {VERSION}). Train without --resume into another folder."
-            )
         if state["plan"] != plan:
             raise DamagedError(
                 f"{place} belongs to a training with other choices, data, threads or device. "
                 "Train without --resume into another folder."
+            )
+        if state["version"] != VERSION:
+            raise DamagedError(
+                f"{place} was written by another phototrace (version {state['version']}, this one "
+                f"reads {VERSION}). Train without --resume into another folder."
             )
         _restore(load((place / TENSORS).read_bytes()), network, optimizer)
         progress = Progress(**state["progress"])

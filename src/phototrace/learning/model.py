@@ -26,6 +26,7 @@ from phototrace.learning.accelerator import (
     to_input,
 )
 from phototrace.learning.batches import as_tensor
+from phototrace.learning.fast import lanes_of
 from phototrace.learning.model_files import (
     CONFIG,
     WEIGHTS,
@@ -242,9 +243,8 @@ def _infer(
     network: Network, pieces: Iterable[NDArray[Any]], machine: Accelerator, ask: Ask
 ) -> Iterator[Tensor]:
     for piece in pieces:
-        inputs = to_input(as_tensor(piece), machine.device)
-        with machine.autocast():
-            found = ask(network, inputs)
+        with lanes_of(network), machine.autocast():
+            found = ask(network, to_input(as_tensor(piece), machine.device))
         yield found
 
 

@@ -15,11 +15,11 @@ from safetensors.torch import load, save
 from phototrace.errors import DamagedError, UsageError
 from phototrace.files import CONTENTS, hash_of, write_bytes, write_json
 from phototrace.learning.accelerator import Precision
+from phototrace.learning.constrained import ConstrainedConv2d
 from phototrace.learning.network import (
     BACKBONES,
     CHANNELS,
     Backbone,
-    ConstrainedConv2d,
     Network,
     build_network,
 )

@@ -29,6 +29,7 @@ from phototrace.learning.accelerator import (
 )
 from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
 from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
+from phototrace.learning.fast import lanes_of
 from phototrace.learning.leaks import check_leaks
 from phototrace.learning.leg_data import LegData, leg_data
 from phototrace.learning.model import BATCH, answers
@@ -78,6 +79,7 @@ def train_recipe(
     allow_leaks: bool = False,
     trunk: Run | None = None,
     device: DeviceName = "auto",
+    told: bool = False,
 ) -> Run:
     """Train what `recipe` says and leave the run in `out / recipe.name`.
 
@@ -86,7 +88,8 @@ def train_recipe(
     with `resume`; without, it is a `UsageError`. So are leaks between the parts of the split
     (`photos.audit`), unless `allow_leaks`: then the run's provenance lists them. `trunk` takes
     the place of the recipe's `trunk_from` (which starts from the working folder here): its stages
-    up to `share_depth` are frozen, and the stages above are trained from the start.
+    up to `share_depth` are frozen, and the stages above are trained from the start. Notes on the
+    photos are said, unless they were `told` before.
     """
     folder = out / recipe.name
     trunk = trunk or load_trunk(recipe, Path())
@@ -103,7 +106,7 @@ def train_recipe(
     )  # fmt: skip
     with locked(folder):
         require_free(folder, recipe, experiment.split.hash, resume)
-        work = _Work(folder, experiment, config, trunk, leaks, out / STORES, device)
+        work = _Work(folder, experiment, config, trunk, leaks, out / STORES, device, told)
         return work.train(network)
 
 
@@ -118,6 +121,7 @@ class _Work:
     leaks: Sequence[Leak]
     stores: Path
     device: DeviceName
+    told: bool = False
 
     def train(self, network: Network) -> Run:
         """The run, trained now, or returned as it is where it is there already."""
@@ -129,7 +133,7 @@ class _Work:
         if is_complete(self.folder):
             return self._finished(plan)
         provenance = self._provenance(data, legs, plan)
-        for note in provenance["notes"]:
+        for note in () if self.told else provenance["notes"]:
             say(note)
         trained, above = network, None
         if self.trunk is not None:
@@ -294,6 +298,20 @@ def step(
 
     `weights` holds each leg's lambda_t (Eq. 6), which scales its gradient in the trunk alone.
     """
+    with lanes_of(network):
+        _step(network, optimizer, batch, machine, state, tasks, weights)
+    state.step += 1
+
+
+def _step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    machine: Accelerator,
+    state: Progress,
+    tasks: Mapping[str, Task],
+    weights: Mapping[str, float] | None,
+) -> None:
     optimizer.zero_grad(set_to_none=True)
     inputs = {leg: to_input(patches, machine.device) for leg, (patches, _) in batch.items()}
     with machine.autocast():
@@ -309,7 +327,6 @@ def step(
     total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     network.project_()
-    state.step += 1
 
 
 def close_epoch(

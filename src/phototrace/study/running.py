@@ -245,7 +245,7 @@ class _Work:
     def _train_now(self, one: Training, trunk: Run | None) -> Run:
         return train_recipe(
             one.recipe, self.manifest, self.out / "runs", resume=True, trunk=trunk,
-            allow_leaks=self.allow_leaks,
+            allow_leaks=self.allow_leaks, told=True,
         )  # fmt: skip
 
     def _grow(self, one: Forest) -> list[dict[str, Any]]:
