@@ -17,7 +17,7 @@ from phototrace.evidence.predictions import NumberPredictions, Predictions
 from phototrace.learning.leaks import recognised
 from phototrace.learning.model import BATCH
 from phototrace.learning.network import Backbone
-from phototrace.learning.preparing import patch_settings, taken, taken_by_leg
+from phototrace.learning.preparing import patch_settings, taken, taken_by_leg, task_of_leg
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import Task
 from phototrace.patches.building import build_store
@@ -217,7 +217,7 @@ def title(run: Run, leg: str) -> str:
 def _task_of(run: Run, leg: str) -> Task:
     if leg not in run.tasks:
         raise UsageError(f"{run.folder} has no leg {leg!r}. Its legs: {', '.join(run.tasks)}.")
-    return run.tasks[leg]
+    return task_of_leg(run.recipe, leg, run.tasks[leg])
 
 
 _RECOGNISED = {
@@ -231,7 +231,7 @@ def _testable(
     run: Run, leg: str, manifest: Manifest, by_all: Manifest, found: Recognised
 ) -> tuple[list[PhotoRecord], Counter[str]]:
     task = run.tasks[leg]
-    by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.legs[leg]).photos}
+    by_leg = {r.id: r for r in taken_by_leg(by_all, run.recipe.cutting(leg)).photos}
     kept: list[PhotoRecord] = []
     left_out: Counter[str] = Counter()
     for record in manifest.photos:
@@ -250,7 +250,7 @@ def _testable(
 
 
 def _plan(run: Run, leg: str, task: Task, manifest: Manifest) -> PatchPlan:
-    settings = patch_settings(run.recipe, run.recipe.legs[leg], task)
+    settings = patch_settings(run.recipe, run.recipe.cutting(leg), task)
     everything = Split(
         by=run.recipe.split.by,
         seed=run.recipe.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class Source(Protocol):
 Batch = dict[str, tuple[Tensor, Tensor]]
 """Leg name -> patches `(n, c, h, w)` uint8 (or a trunk's output, float32), labels `(n,)`."""
 
+AS_GIVEN = -2.0
+"""In `Leg.said`: the patch's own label counts."""
 AHEAD = 3
 """Steps whose batches are read before the network asks for them."""
 READERS = 1
@@ -55,6 +57,9 @@ class Leg:
         strata: Class and device of each row of `train`, `(n, 2)`, drawn equally often; None where
             every row is shown as often.
         fresh: Cuts the patches that train while it goes on; `train` holds rows of it then.
+        patches_of: The leg whose patches it takes; "" where it has its own.
+        said: What is said of each row of its store, and of `fresh`, where that is not what the
+            patches' own labels say: NaN where nothing is.
     """
 
     name: str
@@ -66,11 +71,29 @@ class Leg:
     weight: float = 1.0
     strata: NDArray[np.int64] | None = None
     fresh: FreshPatches | None = None
+    patches_of: str = ""
+    said: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def labels(
+        self, rows: NDArray[np.int64], given: NDArray[Any], *, of_fresh: bool
+    ) -> NDArray[Any]:
+        """The task's labels of rows whose patches have the labels `given`."""
+        if self.said is None:
+            return self.task.labels(given)
+        said = self.said[of_fresh][rows]
+        # A patch's own label where the table says nothing against it, else the table's.
+        return self.task.labels(np.where(said == AS_GIVEN, given, said))
+
+    @property
+    def held_labels(self) -> NDArray[Any]:
+        """The labels of the patches that validate."""
+        assert self.store is not None
+        return self.labels(self.validation, self.store.label[self.validation], of_fresh=False)
 
 
 def steps_per_epoch(legs: Sequence[Leg]) -> int:
     """Steps until the leg that needs most has shown all its patches; shorter ones start again."""
-    return max(-(-len(leg.train) // leg.batch_size) for leg in legs)
+    return max(-(-len(leg.train) // leg.batch_size) for leg in legs if not leg.patches_of)
 
 
 def epoch_order(leg: Leg, epoch: int, steps: int, seed: int, number: int) -> NDArray[np.int64]:
@@ -132,7 +155,10 @@ def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[B
             if step < last:
                 epoch, place = divmod(step, steps)
                 if place == 0 or not orders:
-                    orders = [epoch_order(g, epoch, steps, seed, k) for k, g in enumerate(legs)]
+                    orders = [
+                        epoch_order(leg, epoch, steps, seed, number)
+                        for number, leg in enumerate(legs) if not leg.patches_of
+                    ]  # fmt: skip
                 rows = [order[place] for order in orders]
                 ahead.append(reader.submit(_batch, legs, rows, [seed, epoch], place))
             if step >= first + AHEAD:
@@ -144,21 +170,27 @@ def _batch(
 ) -> Batch:
     """The batch of one step: `draw` is seed and epoch, `place` the step in its epoch."""
     seed, epoch = draw
-    return {
-        leg.name: _read(leg, own, [seed, number, epoch], place)
-        for number, (leg, own) in enumerate(zip(legs, rows, strict=True))
-    }
+    owners = [(number, leg) for number, leg in enumerate(legs) if not leg.patches_of]
+    read = {}
+    for (number, leg), own in zip(owners, rows, strict=True):
+        patches, given = _read(leg, own, [seed, number, epoch], place)
+        read[leg.name] = as_tensor(patches), own, given
+    batch = {}
+    for leg in legs:
+        tensor, own, given = read[leg.patches_of or leg.name]
+        labels = leg.labels(own, given, of_fresh=leg.fresh is not None)
+        batch[leg.name] = tensor, torch.from_numpy(labels)
+    return batch
 
 
 def _read(
     leg: Leg, rows: NDArray[np.int64], draw: Sequence[int], step: int
-) -> tuple[Tensor, Tensor]:
-    """One batch of a leg: from its store, or cut now as its place in the epoch has it."""
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Patches and their labels: from a leg's store, or cut now as the place in the epoch has it."""
     if leg.fresh is not None:
-        patches, said = leg.fresh.read(rows, draw, step * leg.batch_size)
-        return as_tensor(patches), torch.from_numpy(leg.task.labels(said))
+        return leg.fresh.read(rows, draw, step * leg.batch_size)
     assert leg.store is not None
-    return as_tensor(leg.store.read(rows)), torch.from_numpy(leg.task.labels(leg.store.label[rows]))
+    return leg.store.read(rows), leg.store.label[rows]
 
 
 def as_tensor(patches: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:

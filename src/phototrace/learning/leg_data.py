@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from phototrace.learning.batches import Leg
-from phototrace.learning.preparing import Experiment, require_a_batch
+from phototrace.learning.batches import AS_GIVEN, Leg
+from phototrace.learning.preparing import Experiment, require_a_batch, taken_by_leg
+from phototrace.learning.tasks import Task
 from phototrace.patches.building import build_store
 from phototrace.patches.decoded import decode_photos, decoded_key
-from phototrace.patches.plan import PatchPlan
+from phototrace.patches.plan import PatchPlan, label_of
 from phototrace.patches.store import PatchStore
 from phototrace.patches.stream import FreshPatches
-from phototrace.photos.manifest import Manifest
+from phototrace.photos.manifest import Manifest, PhotoRecord
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,45 @@ def leg_data(experiment: Experiment, stores: Path) -> dict[str, LegData]:
     plans = experiment.plans
     if experiment.recipe.training.patches == "fixed":
         built = {name: _store(name, plan, stores) for name, plan in plans.items()}
-        return {name: _fixed(experiment, name, store) for name, store in built.items()}
-    fresh = _fresh(experiment, stores)
-    return {name: _with_fresh(experiment, name, cut, stores) for name, cut in fresh.items()}
+        owners = {name: _fixed(experiment, name, store) for name, store in built.items()}
+    else:
+        fresh = _fresh(experiment, stores)
+        owners = {name: _with_fresh(experiment, name, cut, stores) for name, cut in fresh.items()}
+    data = {}
+    for name, choice in experiment.recipe.legs.items():
+        of = choice.patches_of
+        data[name] = owners[name] if of is None else _taking(experiment, name, owners[of])
+    return data
+
+
+def _taking(experiment: Experiment, name: str, owner: LegData) -> LegData:
+    """The data of a leg that takes the patches of another."""
+    choice, task = experiment.recipe.cutting(name), experiment.tasks[name]
+    theirs = owner.leg
+    photos = taken_by_leg(experiment.manifest, choice).photos
+    said = {p.id: _said(task, p) for p in photos}
+    store = theirs.store
+    stored: Sequence[str] = store.column("photo") if isinstance(store, PatchStore) else ()  # type: ignore[assignment]
+    plan = experiment.plans[theirs.name].only("train")
+    of_photo = _numbers([said.get(p.id, np.nan) for p in plan.manifest.photos])
+    both = _numbers([said.get(str(i), np.nan) for i in stored]), of_photo[plan.photo]
+    leg = replace(
+        theirs, name=name, task=task, weight=choice.weight, patches_of=theirs.name, said=both
+    )
+    held = task.known(leg.held_labels) if len(leg.validation) else leg.validation
+    return replace(owner, leg=replace(leg, validation=leg.validation[held]))
+
+
+def _numbers(values: Sequence[float]) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def _said(task: Task, photo: PhotoRecord) -> float:
+    """What a photo says of its patches for a task: a class, or that their own labels count."""
+    if not task.column:
+        return AS_GIVEN
+    name = label_of(photo, task.column)
+    return float(task.classes.index(name)) if name in task.classes else np.nan
 
 
 def _store(name: str, plan: PatchPlan, stores: Path) -> PatchStore:

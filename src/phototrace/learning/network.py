@@ -121,24 +121,30 @@ class Network(nn.Module):
         are not scaled.
 
         Args:
-            patches: Leg name -> `(n, c, h, w)` with values 0..255.
+            patches: Leg name -> `(n, c, h, w)` with values 0..255. Legs that have one and the same
+                tensor share its way through the trunk, and its statistics.
             weights: Leg name -> lambda_t.
 
         Returns: Leg name -> `(n, outputs)`, of a task with classes before softmax.
         """
-        sizes = tuple(map(len, patches.values()))
+        batches = {id(rows): rows for rows in patches.values()}
+        sizes = tuple(map(len, batches.values()))
         for norm in shared_norms(self.trunk):
             norm.leg_sizes = sizes
-        if len(sizes) == 1:
-            return {leg: self._head(self.shared(rows), leg) for leg, rows in patches.items()}
-        shared = self.shared(torch.cat(list(patches.values())))
+        several = len(batches) > 1
+        shared = self.shared(
+            torch.cat(list(batches.values())) if several else next(iter(batches.values()))
+        )
+        parts = dict(zip(batches, torch.split(shared, list(sizes)), strict=True))
         scores = {}
-        for leg, rows in zip(patches, torch.split(shared, list(sizes)), strict=True):
+        for leg, rows in patches.items():
             weight = (weights or {}).get(leg, 1.0)
-            if weight != 1 and rows.requires_grad:
-                # Exact: up to here each row belongs to one leg, and backpropagation is linear.
-                rows.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
-            scores[leg] = self._head(rows, leg)
+            own = parts[id(rows)]
+            if weight != 1 and own.requires_grad and len(patches) > 1:
+                # Exact: backpropagation is linear, and what comes through this view is this leg's.
+                own = own.view_as(own)
+                own.register_hook(partial(torch.mul, other=weight))  # type: ignore[no-untyped-call]
+            scores[leg] = self._head(own, leg)
         return scores
 
     def shared(self, patches: Tensor) -> Tensor:

@@ -114,25 +114,47 @@ def prepare(recipe: Recipe, manifest: Manifest, *, part: str = "leg") -> Experim
     plans: dict[str, PatchPlan] = {}
     notes = [*_conflicting(conflicts), *_too_few(all_taken, recipe.photos, "[photos]")]
     notes += split.notes
-    for name, leg in recipe.legs.items():
+    for name in recipe.legs:
+        leg, owner = recipe.cutting(name), recipe.legs[name].patches_of
         try:
             by_leg = taken_by_leg(chosen, leg)
             own = with_enough(by_leg, leg, f"[{part}s.{name}]")
-            tasks[name] = TASKS[leg.task].among(own.photos, leg.classes)
+            tasks[name] = task_of_leg(recipe, name, TASKS[leg.task]).among(own.photos, leg.classes)
             settings = patch_settings(recipe, leg, tasks[name])
-            plans[name] = plan_patches(own, split, settings, parts=TRAINED)
+            if owner is None:
+                plans[name] = plan_patches(own, split, settings, parts=TRAINED)
         except UsageError as error:
             raise UsageError(f"{part.capitalize()} {name!r}: {error}") from None
-        require_a_batch(f"The {part} {name!r}", plans[name].total("train"), leg.batch_size)
         what = f"{part.capitalize()} {name!r}"
         notes += [*_too_few(by_leg, leg, what), *_unlabelled(what, tasks[name], own)]
+        if owner is not None:
+            notes += _untested(what, tasks[name], own, split)
+            continue
+        require_a_batch(f"The {part} {name!r}", plans[name].total("train"), leg.batch_size)
         notes += [*_too_small(what, recipe.network.patch_size, own), *_cut(what, plans[name])]
         notes += _untested(what, tasks[name], own, split)
         if leg.balance == "draw":
             notes += _rare(what, plans[name])
     patches = {name: plan.total("train") for name, plan in plans.items()}
-    notes += _repeated(patches, {name: leg.batch_size for name, leg in recipe.legs.items()})
+    notes += _repeated(patches, {name: recipe.legs[name].batch_size for name in plans})
     return Experiment(recipe, chosen, split, tasks, plans, tuple(notes))
+
+
+def task_of_leg(recipe: Recipe, name: str, task: Task) -> Task:
+    """A leg's task; with the edits of the leg whose patches it takes, where these label it.
+
+    Raises `UsageError` where those patches say nothing of it.
+    """
+    owner = recipe.legs[name].patches_of
+    if owner is None or task.column:
+        return task
+    edits = TASKS[recipe.legs[owner].task].edits
+    if not isinstance(edits, ChainEdits) or task.name not in edits.answers:
+        raise UsageError(
+            f"The patches of {owner!r} say nothing of {task.name!r}. Take those of a leg with the "
+            "task edit or recompressed, or none."
+        )
+    return replace(task, edits=edits)
 
 
 def taken(manifest: Manifest, choice: Photos) -> Manifest:

@@ -144,9 +144,12 @@ class LegChoice(Part):
         editing: Where edits give the label: `block`, `region`, or both.
         batch_size: Patches of this leg in one step.
         weight: lambda_t of the paper's Eq. 6: how much this leg moves the stages that legs share.
+        patches_of: The leg whose patches this one takes, with labels of its own: they go through
+            the shared stages once. `where` and `without` say which of them have a label here.
     """
 
     task: str
+    patches_of: Name | None = None
     classes: list[str] = []
     where: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
@@ -175,6 +178,10 @@ class LegChoice(Part):
         if not value or len(set(value)) != len(value):
             raise ValueError("name 'block', 'region', or both, each once")
         return value
+
+
+_OF_ITS_OWN = {"task", "classes", "where", "without", "min_photos", "weight", "patches_of"}
+"""What a leg says for itself that takes another one's patches."""
 
 
 class TrainingChoice(Part):
@@ -242,6 +249,42 @@ class Recipe(Part):
             if len(self.legs) == 1 and leg.weight != 1:
                 raise ValueError(f"'legs.{name}.weight' weighs a leg against others: name two.")
         return self
+
+    @model_validator(mode="after")
+    def _patches_are_of_a_leg_with_its_own(self) -> Recipe:
+        for name, leg in self.legs.items():
+            of = leg.patches_of
+            if of is None:
+                continue
+            if of not in self.legs or self.legs[of].patches_of is not None:
+                owners = [n for n, other in self.legs.items() if other.patches_of is None]
+                raise ValueError(
+                    f"'legs.{name}.patches_of' is {of!r}, which is no leg with patches of its own. "
+                    f"Choose among {', '.join(owners)}."
+                )
+            plain = LegChoice(task=leg.task)
+            given = [
+                key for key in LegChoice.model_fields
+                if key not in _OF_ITS_OWN and getattr(leg, key) != getattr(plain, key)
+            ]  # fmt: skip
+            if given:
+                raise ValueError(
+                    f"'legs.{name}' takes the patches of {of!r}, whose {given[0]} counts. Leave "
+                    f"'{given[0]}' out."
+                )
+        return self
+
+    def cutting(self, leg: str) -> LegChoice:
+        """How a leg's patches are chosen and cut where it is tested alone: as its owner's."""
+        own = self.legs[leg]
+        if own.patches_of is None:
+            return own
+        owner = self.legs[own.patches_of]
+        return owner.model_copy(update={
+            "task": own.task, "classes": own.classes, "weight": own.weight,
+            "where": {**owner.where, **own.where}, "without": {**owner.without, **own.without},
+            "min_photos": own.min_photos,
+        })  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

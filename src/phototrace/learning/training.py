@@ -212,8 +212,8 @@ class _Work:
             "leaks": [vars(leak) for leak in self.leaks],
             "patches": {name: one.count for name, one in data.items()},
             "passes": passes_per_epoch(
-                {leg.name: len(leg.train) for leg in legs},
-                {leg.name: leg.batch_size for leg in legs},
+                {leg.name: len(leg.train) for leg in legs if not leg.patches_of},
+                {leg.name: leg.batch_size for leg in legs if not leg.patches_of},
             ),
             "skipped": skipped,
             "notes": [*self.experiment.notes, *lost],
@@ -253,7 +253,8 @@ def train(
     per_epoch = steps_per_epoch(legs)
     total = per_epoch * choice.epochs
     freeze_from = total * (1 - choice.freeze_batch_norm)
-    watch = Watch(folder, tasks, state, sum(leg.batch_size for leg in legs))
+    patches = sum(leg.batch_size for leg in legs if not leg.patches_of)
+    watch = Watch(folder, tasks, state, patches)
 
     def checkpoint() -> None:
         watch.fetch(state)
@@ -313,7 +314,8 @@ def _step(
     weights: Mapping[str, float] | None,
 ) -> None:
     optimizer.zero_grad(set_to_none=True)
-    inputs = {leg: to_input(patches, machine.device) for leg, (patches, _) in batch.items()}
+    once = {id(patches): to_input(patches, machine.device) for patches, _ in batch.values()}
+    inputs = {leg: once[id(patches)] for leg, (patches, _) in batch.items()}
     with machine.autocast():
         scores = network(inputs, weights)
     total = torch.zeros((), device=machine.device)
@@ -363,4 +365,4 @@ def validated(network: Network, leg: Leg, machine: Accelerator) -> float:
     rows = np.split(leg.validation, range(BATCH, len(leg.validation), BATCH))
     pieces: Iterator[NDArray[Any]] = (leg.store.read(piece) for piece in rows)
     said = np.concatenate(list(answers(network, pieces, machine, leg.name, leg.task)))
-    return leg.task.figure(said, leg.task.labels(leg.store.label[leg.validation]))
+    return leg.task.figure(said, leg.held_labels)

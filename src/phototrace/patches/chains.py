@@ -82,7 +82,7 @@ class ChainEdits:
         if task == "edit":
             return kind.astype(np.float32)
         if task == "recompressed":
-            return (after > 0).astype(np.float32)
+            return np.where(np.isnan(after), after, after > 0).astype(np.float32)
         if task == "jpeg-quality":
             known = (after > 0) & (after <= _OTHER_TABLES)
             return np.where(known, after, np.nan).astype(np.float32)

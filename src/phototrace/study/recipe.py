@@ -19,6 +19,7 @@ from phototrace.learning.recipe import (
     validated,
 )
 from phototrace.learning.tasks import TASKS as KNOWN
+from phototrace.patches.manipulations import NamedEdits
 
 TASKS = ("A", "B", "C")
 """The paper's: manipulation, camera models, and further camera models of which photos are few."""
@@ -38,7 +39,9 @@ class Tasks(Part):
     @model_validator(mode="after")
     def _of_the_right_kind(self) -> Tasks:
         asked = {name: KNOWN[getattr(self, name).task] for name in TASKS}
-        if not (asked["A"].edits and asked["A"].classes):
+        if any(getattr(self, name).patches_of for name in TASKS):
+            raise ValueError("'patches_of' is not for a study: each task has patches of its own.")
+        if not isinstance(asked["A"].edits, NamedEdits):
             raise ValueError("'tasks.A.task' must be about manipulations: 'manipulation'.")
         for name in ("B", "C"):
             if asked[name].column != "camera":
