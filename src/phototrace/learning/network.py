@@ -131,11 +131,11 @@ class Network(nn.Module):
         sizes = tuple(map(len, batches.values()))
         for norm in shared_norms(self.trunk):
             norm.leg_sizes = sizes
-        several = len(batches) > 1
-        shared = self.shared(
-            torch.cat(list(batches.values())) if several else next(iter(batches.values()))
-        )
-        parts = dict(zip(batches, torch.split(shared, list(sizes)), strict=True))
+        if len(batches) == 1:
+            parts = {key: self.shared(rows) for key, rows in batches.items()}
+        else:
+            shared = self.shared(torch.cat(list(batches.values())))
+            parts = dict(zip(batches, torch.split(shared, list(sizes)), strict=True))
         scores = {}
         for leg, rows in patches.items():
             weight = (weights or {}).get(leg, 1.0)
