@@ -164,7 +164,7 @@ def read_photos(path: Path, corpus: str = "auto", *, keep_damaged: bool = False)
         ("could not be read", result.broken),
         ("are copies of others and left out", result.duplicates),
         ("stand under two cameras or devices and are left out", result.conflicts),
-        ("are by their EXIF of another camera than their folder says", result.contradictions),
+        ("are by their EXIF of another camera than is said of them", result.contradictions),
     ):
         if problems:
             _log.warning("%d %s:", len(problems), what)
