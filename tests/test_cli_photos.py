@@ -1,5 +1,6 @@
 """What index, audit, train and evaluate say of a folder of photos, and of a manifest of it."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -114,6 +115,29 @@ def test_audit_says_the_same_of_a_folder_as_of_its_manifest(
     status, out, err = phototrace(capsys, "audit", messy)
     assert "23 photos: 4 broken or duplicate, 2 leaks." in out
     assert "as of Nikon D200 / 0 and as of Nikon D70 / 0" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "status", "said"),
+    [
+        ("part", ["tr", "te"], 2, "test of no photo, but 'tr' of"),
+        ("part", ["train", "holdout"], 2, "'holdout'"),
+        ("Part", ["train", "test"], 1, "1 leaks."),
+        ("part", ["train", "test", "nan"], 1, "photo(s) excluded: part is empty."),
+    ],
+)
+def test_no_column_part_is_passed_over(
+    capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path,
+    name: str, words: list[str], status: int, said: str,
+) -> None:  # fmt: skip
+    parts = itertools.cycle(words)
+    lines = [f"path,sha256,burst,{name}"]
+    lines += [f"{photos.path_of(p)},{p.sha256},b,{next(parts)}" for p in photos.photos]
+    table = tmp_path / "m.csv"
+    table.write_text("\n".join(lines))
+    got, out, err = phototrace(capsys, "audit", table)
+    assert got == status
+    assert said in out + err
 
 
 def test_training_and_evaluation_name_copies_conflicts_and_broken_files(

@@ -71,6 +71,18 @@ def test_what_a_leg_leaves_out_is_not_tested(run: Run, coloured: Manifest, tmp_p
     assert tested.photos + sum(tested.left_out.values()) == len(coloured.photos)
 
 
+def test_an_unknown_camera_is_not_one_that_training_did_not_have(
+    run: Run, coloured: Manifest, tmp_path: Path
+) -> None:
+    first, second, *rest = in_test_part(run, coloured)
+    strange = replace(first, make="", model=""), replace(second, model="X")
+    tested = predict_photos(
+        run, replace(coloured, photos=(*strange, *rest)), tmp_path, backbone=tiny
+    )
+    assert tested.left_out["of unknown camera"] == 1
+    assert tested.left_out["of a camera that the run was not trained on"] == 1
+
+
 def test_a_renamed_camera_is_tested_as_what_it_counts_for(
     run: Run, coloured: Manifest, tmp_path: Path
 ) -> None:

@@ -48,6 +48,18 @@ def test_exif_counts_whatever_the_folder_is_called(
     assert (result.contradictions, result.notes) == ((), ())
 
 
+def test_copies_do_not_count_as_photos_of_unknown_camera(shoot: Shoot, tmp_path: Path) -> None:
+    photo = shoot("Nikon_D70/0/1.jpg")
+    (tmp_path / "photos/links").mkdir()
+    (tmp_path / "photos/links/1.jpg").symlink_to(photo)
+    result, rows = read(tmp_path)
+    assert list(rows) == ["Nikon_D70/0/1.jpg"]
+    assert result.notes == ()
+    shoot("attic/2.jpg")
+    shutil.copy(tmp_path / "photos/attic/2.jpg", tmp_path / "photos/attic/3.jpg")
+    assert read(tmp_path)[0].notes[0].startswith("1 photo is of unknown camera")
+
+
 def test_photos_without_exif_are_of_unknown_camera_unless_a_folder_plainly_is_one(
     shoot: Shoot, tmp_path: Path
 ) -> None:

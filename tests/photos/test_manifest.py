@@ -300,6 +300,12 @@ def test_a_derived_column_that_says_what_is_derived_is_read_over(tmp_path: Path)
     assert [row.camera for row in manifest.where(camera="Nikon D70").photos] == ["Nikon D70"] * 2
 
 
+def test_rows_of_empty_cells_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,make\na.jpg,Acme\n,\n\n , \nb.jpg,\n,\n")
+    manifest = Manifest.load(tmp_path / "m.csv", hashed=False)
+    assert [p.path for p in manifest.photos] == ["a.jpg", "b.jpg"]
+
+
 HEADER = ["path", "sha256", "make", "width", "note"]
 ROW = ["a, b.jpg", SHA, "Mäker; x", "100", "tab\tin it"]
 

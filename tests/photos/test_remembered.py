@@ -91,6 +91,18 @@ def test_a_burst_is_known_by_device_and_time(record: Record) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("trained", "tested"), [("1", ""), ("", "1"), ("", "third")])
+def test_a_photo_that_does_not_tell_its_device_may_be_of_a_burst(
+    record: Record, trained: str, tested: str
+) -> None:
+    known = [record(1, device=trained, taken="2020-05-05T10:00:00")]
+    third = record(2, device=tested, taken="2020-05-05T10:00:04")
+    later = record(3, device=tested, taken="2020-05-05T11:00:00")
+    other = record(4, device=tested, model="D70", make="Nikon", taken="2020-05-05T10:00:04")
+    assert found(known, third, later, other).reasons == {third.id: "same burst"}
+    assert third.id in found(known, third).device
+
+
 def test_a_clock_that_was_reset_makes_no_burst(record: Record) -> None:
     when = "2000-01-01T00:00:00"
     assert found([record(n, taken=when) for n in range(3)], record(9, taken=when)).reasons == {}
@@ -115,7 +127,8 @@ def test_a_device_is_met_by_name_body_or_a_photo_beside(record: Record) -> None:
         record(8, device="", model="EOS 6D", taken="2020-05-05T10:00:01"),
         record(9, device="0", name="x"),
     ]
-    assert found(known, *beside).device == {beside[1].id}
+    assert found(known, *beside).reasons == {beside[0].id: "same burst"}
+    assert found(known, *beside).device == {beside[0].id, beside[1].id}
 
 
 def test_without_the_key_names_are_not_known(record: Record, tmp_path: Path) -> None:
@@ -124,7 +137,8 @@ def test_without_the_key_names_are_not_known(record: Record, tmp_path: Path) -> 
     text = (tmp_path / "k.parquet").read_bytes()
     assert not [name for name in (b"12345", b"hall", b"EOS 6D", b"1.jpg") if name in text]
     again = Remembered.load(tmp_path / "k.parquet", KEY)
-    for name in ("hashed", "phash", "look", "taken", "device", "body", "scene", "known_device"):
+    for name in ("hashed", "phash", "look", "taken", "model", "device", "body", "scene",
+                 "known_device"):  # fmt: skip
         assert np.array_equal(getattr(known, name), getattr(again, name))
         assert getattr(known, name).dtype == getattr(again, name).dtype
     assert again.tells_devices

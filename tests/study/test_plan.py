@@ -197,6 +197,17 @@ def test_a_collection_too_small_for_the_split(tiny: StudyRecipe, tiny_photos: Ma
         plan_study(tiny, replace(tiny_photos, photos=few))
 
 
+def test_a_model_of_too_few_photos_is_no_class(tiny: StudyRecipe, tiny_photos: Manifest) -> None:
+    strange = replace(tiny_photos.photos[0], id="f" * 16, sha256="f" * 64, make="", model="X 1")
+    manifest = replace(tiny_photos, photos=(*tiny_photos.photos, strange))
+    few = changed(
+        tiny, photos={"min_photos": 2}, tasks={"B": {**tiny.tasks.B.model_dump(), "classes": []}}
+    )
+    plan = plan_study(few, manifest)
+    assert "X 1" not in plan.experiment.tasks["B"].classes
+    assert any("fewer than 2 photos are left out: 1 models" in n for n in plan.experiment.notes)
+
+
 def test_fewer_patches_than_a_batch_are_found_before_any_training(
     tiny: StudyRecipe, tiny_photos: Manifest
 ) -> None:

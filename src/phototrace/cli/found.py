@@ -26,7 +26,7 @@ _LISTS = {
     "broken": "could not be read",
     "duplicates": "are copies of others and left out",
     "conflicts": "stand under two cameras or devices and are left out",
-    "contradictions": "are by their EXIF of another camera than their folder says",
+    "contradictions": "are by their EXIF of another camera than is said of them",
 }
 
 

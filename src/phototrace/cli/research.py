@@ -102,7 +102,7 @@ def audit(
       phototrace audit manipulation --photos photos.parquet
     """
     from phototrace.photos.audit import audit as find_leaks
-    from phototrace.photos.audit import part_of, split_from_column
+    from phototrace.photos.audit import split_from_column
     from phototrace.photos.copies import check
     from phototrace.photos.indexing import IndexResult, is_manifest
 
@@ -113,12 +113,13 @@ def audit(
         manifest = replace(found.manifest, photos=found.listed)
         if not manifest.photos:
             raise UsageError(f"{source} lists no photos. Index a folder with photos.")
-        hand_made = any(part_of(r.extra.get("part", "")) for r in manifest.photos)
+        column = next((c for c in manifest.columns if c.strip().lower() == "part"), "part")
+        hand_made = any(r.extra.get(column, "").strip() for r in manifest.photos)
         if by and not hand_made:
             raise UsageError(
                 "--by needs a manifest whose column 'part' says train, validation or test."
             )
-        split = split_from_column(manifest, "part", by=by or "photo") if hand_made else None
+        split = split_from_column(manifest, column, by=by or "photo") if hand_made else None
         notes = list(split.notes) if split else []
         of_trunk = []
     else:

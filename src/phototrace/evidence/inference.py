@@ -242,6 +242,8 @@ def _testable(
             left_out[_RECOGNISED[found.reasons[record.id]]] += 1
         elif record.sha256 in run.split["excluded"]:
             left_out["excluded by the split"] += 1
+        elif task.column and not label_of(named, task.column):
+            left_out[f"of unknown {task.column}"] += 1
         elif task.column and label_of(named, task.column) not in task.classes:
             left_out[f"of a {task.column} that the run was not trained on"] += 1
         else:

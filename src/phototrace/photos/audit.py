@@ -128,16 +128,17 @@ def split_from_column(manifest: Manifest, column: str = "part", *, by: str = "ph
         else:
             excluded[photo.id] = f"{column} is empty"
     if not found:
+        but = f", but {cell(strange[0], column)!r} of {legible(strange[0].path)}" if strange else ""
         raise UsageError(
-            f"The column {column!r} says train, validation or test of no photo. Fill it, or name "
-            "another."
+            f"The column {column!r} says train, validation or test of no photo{but}. Correct it, "
+            "or name another."
         )
     if strange:
         raise UsageError(
             f"The column {column!r} says {cell(strange[0], column)!r} of "
-            f"{legible(strange[0].path)}, which is none of train, validation and test; so do "
-            f"{len(strange)} of {len(manifest.photos)} rows say something else. Correct them, or "
-            "leave them empty to leave the photos out."
+            f"{legible(strange[0].path)}, which is none of train, validation and test; "
+            f"{len(strange)} of {len(manifest.photos)} rows say such words. Correct them, or leave "
+            "them empty to leave the photos out."
         )
     part = {i: max((part for _, part in rows), key=PARTS.index) for i, rows in found.items()}
     conflicts = {i: tuple(rows) for i, rows in found.items() if len({r[1] for r in rows}) > 1}

@@ -118,7 +118,8 @@ def index(
     broken = sorted([*found.broken, *problems], key=lambda problem: problem.path)
     return IndexResult(
         manifest, tuple(broken), tuple(found.skipped), sifted.duplicates,
-        tuple(reading.problems), (*reading.notes, *labelling.notes, *shared, *clocks),
+        tuple(reading.problems),
+        (*reading.notes, *labelling.on_unknown(photos), *labelling.notes, *shared, *clocks),
         sifted.conflicts, tuple(labelling.contradictions), tuple(listed), just_read=True,
     )  # fmt: skip
 
@@ -163,7 +164,7 @@ def read_photos(path: Path, corpus: str = "auto", *, keep_damaged: bool = False)
         ("could not be read", result.broken),
         ("are copies of others and left out", result.duplicates),
         ("stand under two cameras or devices and are left out", result.conflicts),
-        ("are by their EXIF of another camera than their folder says", result.contradictions),
+        ("are by their EXIF of another camera than is said of them", result.contradictions),
     ):
         if problems:
             _log.warning("%d %s:", len(problems), what)
@@ -294,38 +295,6 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
             **({"damage": facts.damage} if facts.damage else {}),
         },
     )
-
-
-def _camera(row: PhotoRecord, facts: Facts) -> tuple[str, str]:
-    """Make and model; EXIF tells the model where only the make is given, and the other way round.
-
-    The make only where the given model is EXIF's own: else it may be of another camera.
-    """
-    make, model = row.make.strip(), row.model.strip()
-    if not model:
-        return row.make if make else facts.make, facts.model
-    if not make and model.lower() == facts.model.lower():
-        return facts.make, row.model
-    return row.make, row.model
-
-
-def _on_half_cameras(
-    rows: Sequence[PhotoRecord], folder: str, results: Mapping[str, Facts | Problem]
-) -> list[str]:
-    """Notes on given makes for which EXIF has no model, or the model of another maker."""
-    nameless, other = [], []
-    for row in rows:
-        facts = results[os.path.join(folder, row.path)]
-        if isinstance(facts, Problem) or not row.make.strip() or row.model.strip():
-            continue
-        if not facts.model:
-            nameless.append(f"{legible(row.path)}, {row.make}")
-        elif facts.make.lower().split()[:1] != row.make.lower().split()[:1]:
-            other.append(f"{legible(row.path)}, {row.make}: by EXIF {facts.make} {facts.model}")
-    text = "{} photos have a make and, also in EXIF, no model: of an unknown camera ({}). Fill in"
-    notes = [f"{text.format(len(nameless), nameless[0])} the column model."] if nameless else []
-    text = "{} photos have the make of the table and the model of EXIF, which names another make"
-    return [*notes, f"{text.format(len(other))} ({other[0]}). Check."] if other else notes
 
 
 def _time(row: PhotoRecord, facts: Facts) -> dict[str, str]:

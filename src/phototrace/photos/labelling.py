@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -48,8 +48,6 @@ class Labelling:
         rows = list(rows)
         if self.corpus == "auto":
             rows = self._devices_by_serial(self._spelled_as_in_exif(rows))
-        if self._unknown:
-            self.notes.append(self._of_unknown())
         if self.corpus == "folder" and 2 * len(self.contradictions) > self._compared:
             self.notes.append(
                 f"{len(self.contradictions)} of {self._compared} photos with a camera in EXIF lie "
@@ -60,14 +58,19 @@ class Labelling:
         self.notes += near_names(((r.make, r.model, r.device) for r in rows), self.names)
         return rows
 
-    def _of_unknown(self) -> str:
-        count = len(self._unknown)
-        subject = "1 photo is" if count == 1 else f"{count} photos are"
+    def on_unknown(self, kept: Iterable[PhotoRecord]) -> Iterator[str]:
+        """A note on the photos of unknown camera among those that are kept."""
+        paths = {row.path for row in kept}
+        unknown = [path for path in self._unknown if path in paths]
+        if not unknown:
+            return
+        subject = "1 photo is" if len(unknown) == 1 else f"{len(unknown)} photos are"
         text = f"{subject} of unknown camera: EXIF names none"
-        first = f"The first: {legible(self._unknown[0])}."
+        first = f"The first: {legible(unknown[0])}."
         if self.corpus != "auto":
-            return f"{text}. {first}"
-        return (
+            yield f"{text}. {first}"
+            return
+        yield (
             f"{text}, and no folder is plainly a camera's. {first} Where every folder is named for "
             "a camera, say --corpus folder."
         )

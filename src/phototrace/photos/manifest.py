@@ -1,9 +1,9 @@
 """The manifest: a frozen table of photos, kept as Parquet or CSV, and checked against the files.
 
 A CSV needs the columns `path` and `sha256`; `make, model, device, scene, burst, width, height,
-qtables, corpus` are known, and every other column is kept as text. In known columns and those that
-indexing adds, `nan`, `None` and `null` are empty. Parquet has the same columns and a format version
-in its schema's metadata. `indexing.index` completes tables without `sha256`.
+qtables, corpus` are known, and every other column is kept as text. In known columns, in `part` and
+in those that indexing adds, `nan`, `None` and `null` are empty. Parquet has the same columns and a
+format version in its schema's metadata. `indexing.index` completes tables without `sha256`.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class PhotoRecord:
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(PhotoRecord) if f.name not in ("id", "extra"))
-_ADDED_COLUMNS = ("phash", "look", "body", "taken", "taken_from", "damage", "original")
-"""By indexing, or by a corpus."""
+_ADDED_COLUMNS = ("phash", "look", "body", "taken", "taken_from", "damage", "original", "part")
+"""By indexing, by a corpus, or by who splits by hand."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from phototrace.photos.perceptual import (
 
 VERSION = 1
 KEY_BYTES = 32
-NAMES = ("device", "body", "scene", "burst")
+NAMES = ("model", "device", "body", "scene", "burst")
+_Rows = NDArray[np.int64]
 _UNTAKEN = np.iinfo(np.int64).min
 _LOOK = 64
 
@@ -49,8 +50,8 @@ class Remembered:
         phash: uint64 (n,).
         look: int8 (n, 64).
         taken: int64 (n,), microseconds since 1970; the least number there is where unknown.
-        device, body, scene, burst: Hashes of names (n,), "" where unknown. The device of a photo by
-            an unknown one is its camera model's.
+        model, device, body, scene, burst: Hashes of names (n,), "" where unknown. The device of a
+            photo by an unknown one is its camera model's.
         known_device: bool (n,).
         complete: Whether these are all photos that trained, with names under this key.
     """
@@ -60,6 +61,7 @@ class Remembered:
     phash: NDArray[np.uint64]
     look: NDArray[np.int8]
     taken: NDArray[np.int64]
+    model: NDArray[np.str_]
     device: NDArray[np.str_]
     body: NDArray[np.str_]
     scene: NDArray[np.str_]
@@ -88,7 +90,7 @@ class Remembered:
         if other.key != self.key:
             nothing = np.full(len(other), "", dtype="<U16")
             other = replace(
-                other, device=nothing, body=nothing, scene=nothing, burst=nothing,
+                other, model=nothing, device=nothing, body=nothing, scene=nothing, burst=nothing,
                 known_device=np.zeros(len(other), dtype=np.bool_), complete=False,
             )  # fmt: skip
         arrays = {
@@ -170,6 +172,7 @@ def remember(photos: Sequence[PhotoRecord], key: bytes) -> Remembered:
     hashed = [is_hash(a) and is_look(b) for a, b in zip(hashes, looks, strict=True)]
     reset = reset_clocks(photos)
     texts = {
+        "model": [p.camera for p in photos],
         "device": [p.device_id for p in photos],
         "body": [cell(p, "body") for p in photos],
         "scene": [p.scene for p in photos],
@@ -197,7 +200,8 @@ def recognise(known: Remembered, manifest: Manifest, hashes: Collection[str]) ->
 
     Returns:
         A photo is the same file; or else resaved (or looks the same); or else in one burst: taken
-        by the same device within ten seconds or nearly equal, directly or through other photos of
+        by the same device (or, where one does not tell its device, by the same model) within ten
+        seconds or nearly equal, directly or through other photos of
         its burst in the manifest. A device counts as met also under another name, where its body's
         serial number or one of its photos was.
     """
@@ -235,17 +239,34 @@ def _resaved(known: Remembered, tests: Remembered) -> set[int]:
 def _beside(known: Remembered, tests: Remembered) -> Iterator[int]:
     """Tests in one burst with a remembered photo."""
     yield from np.flatnonzero(_among(tests.burst, known.burst)).tolist()
-    rows = _rows_by(known.device)
-    for device, ours in _rows_by(tests.device).items():
-        theirs = rows.get(device)
-        if theirs is None:
-            continue
+    for ours, theirs in _of_one_device(known, tests):
         yield from ours[_within(tests.taken[ours], known.taken[theirs])].tolist()
         mine, others = ours[tests.hashed[ours]], theirs[known.hashed[theirs]]
         hashes = np.concatenate([tests.phash[mine], known.phash[others]])
         side = np.repeat([0, 1], [len(mine), len(others)])
         for block in near_pairs(hashes, BURST_BITS, apart=side):
             yield from mine[block[:, 0]].tolist()
+
+
+def _of_one_device(known: Remembered, tests: Remembered) -> Iterator[tuple[_Rows, _Rows]]:
+    """Rows of tests and of remembered photos that may be by one device.
+
+    A photo that does not tell its device may be by any of its model.
+    """
+    rows = _rows_by(known.device)
+    for device, ours in _rows_by(tests.device).items():
+        if device in rows:
+            yield ours, rows[device]
+    rows = _rows_by(known.model)
+    for model, ours in _rows_by(tests.model).items():
+        theirs = rows.get(model, np.zeros(0, dtype=np.int64))
+        for told in (True, False):
+            pair = (
+                ours[tests.known_device[ours] == told],
+                theirs[known.known_device[theirs] != told],
+            )
+            if all(map(len, pair)):
+                yield pair
 
 
 def _within(times: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -281,7 +302,7 @@ def _among(names: NDArray[np.str_], known: NDArray[np.str_]) -> NDArray[np.bool_
     return found
 
 
-def _rows_by(names: NDArray[np.str_]) -> dict[str, NDArray[np.int64]]:
+def _rows_by(names: NDArray[np.str_]) -> dict[str, _Rows]:
     """Name -> the rows that have it; "" is no name."""
     order = np.argsort(names, kind="stable")
     values, starts = np.unique(names[order], return_index=True)

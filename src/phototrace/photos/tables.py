@@ -90,8 +90,8 @@ def _read_csv(path: Path, needed: Collection[str]) -> Rows:
     _check_header(path, header, needed)
     rows = []
     for number, row in enumerate(table, start=2):
-        if not row:
-            continue
+        if not any(text.strip() for text in row):
+            continue  # as spreadsheets leave them behind
         if len(row) != len(header):
             raise UsageError(
                 f"Row {number} of {legible(path)} has {len(row)} fields where the first row has "

@@ -198,7 +198,7 @@ def _base(
         key: data[key] for key in ("name", "seed", "photos", "split", "training", "network")
     } | {"legs": legs}
     whole["network"]["share_depth"] = deepest
-    photos = taken(manifest, recipe.photos)
+    photos = with_enough(taken(manifest, recipe.photos), recipe.photos, "[photos]")
     missing: dict[str, list[str]] = {}
     if not any(p.camera for p in photos.photos):
         raise UsageError("No photo says which camera took it. Index them with make and model.")
