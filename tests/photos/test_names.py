@@ -27,6 +27,8 @@ NAMES = camera_names()
         (("Sony Mobile Communications", "D5503"), ("Sony", "D5503")),
         (("Canon", "Canon EOS 350D DIGITAL"), ("Canon", "Canon EOS DIGITAL REBEL XT")),
         (("Canon", "Canon EOS 350D DIGITAL"), ("Canon", "Canon EOS Kiss Digital N")),
+        (("Canon", "EOS 350D"), ("Canon", "Rebel XT")),
+        (("Canon", "EOS 350D"), ("Canon", "Kiss Digital N")),
         (("Canon", "Canon EOS 700D"), ("Canon", "Canon EOS Kiss X7i")),
         (("Canon", "Canon DIGITAL IXUS 70"), ("Canon", "Canon PowerShot SD1000")),
         (("Canon", "Canon IXUS 220HS"), ("Canon", "Canon PowerShot ELPH 300 HS")),
