@@ -208,3 +208,29 @@ def test_runs_that_read_folders_differently_need_a_choice(
     assert status == 2
     assert "(auto, folder)" in err
     assert "--corpus" in err
+
+
+def test_manifests_are_joined(
+    tmp_path: Path, photos: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, start in (("one", 0), ("two", 10)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = ["path,make,model,device,scene"]
+        for record in photos.photos[start : start + 10]:
+            shutil.copy(photos.path_of(record), folder / record.path)
+            rows.append(f"{record.path},{record.make},{record.model},{record.device},{name}")
+        (folder / "table.csv").write_text("\n".join(rows))
+    out = tmp_path / "deep" / "all.parquet"
+    tables = tmp_path / "one/table.csv", tmp_path / "two/table.csv"
+    status, said, _ = phototrace(capsys, "index", *tables, "-o", out)
+    assert status == 0
+    assert said.startswith("20 photos of 2 camera models")
+    joined = Manifest.load(out)
+    assert {p.path.split("/")[1] for p in joined.photos} == {"one", "two"}
+    assert {p.corpus for p in joined.photos} == {"one", "two"}
+    assert all(joined.path_of(p).is_file() for p in joined.photos)
+    assert joined.hash == Manifest.load(out).hash
+    status, _, told = phototrace(capsys, "index", tables[0], tmp_path / "two", "-o", out)
+    assert status == 2
+    assert "Only manifests can be joined" in told

@@ -33,13 +33,15 @@ _DEFECTS = {
 
 @app.command()
 def index(
-    folder: Annotated[Path, typer.Argument(help="Folder of photos, or a manifest CSV.")],
+    photos: Annotated[
+        list[Path], typer.Argument(help="A folder of photos, or manifests to join and complete.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
     corpus: CorpusChoice = None,
     keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
-    """Read every photo of a folder into a manifest.
+    """Read every photo of a folder or manifest into a manifest.
 
     Cameras come from EXIF, and where it names none from folders that plainly do (auto).
 
@@ -48,11 +50,22 @@ def index(
       phototrace index photos/ -o photos.parquet
       phototrace index photos/ --corpus folder -o photos.parquet
       phototrace index Dresden/ --corpus dresden -o dresden.parquet
+      phototrace index mine.csv theirs.csv -o all.parquet
     """
     from phototrace.photos.corpora import table1
     from phototrace.photos.indexing import index as index_photos
+    from phototrace.photos.indexing import is_manifest
+    from phototrace.photos.manifest import Manifest, join
 
-    result = index_photos(folder, corpus or "auto", output, keep_damaged=keep_damaged)
+    source: Path | Manifest = photos[0]
+    if len(photos) > 1:
+        folders = [str(path) for path in photos if not is_manifest(path)]
+        if folders:
+            raise UsageError(
+                f"Only manifests can be joined, and {folders[0]} is none. Index it alone first."
+            )
+        source = join([Manifest.load(path, hashed=False) for path in photos])
+    result = index_photos(source, corpus or "auto", output, keep_damaged=keep_damaged)
     classes = table1.served({r.camera for r in result.manifest.photos})
     facts = {
         "manifest": str(output),

@@ -61,7 +61,11 @@ class IndexResult:
 
 
 def index(
-    source: Path, corpus: str = "auto", out: Path | None = None, *, keep_damaged: bool = False
+    source: Path | Manifest,
+    corpus: str = "auto",
+    out: Path | None = None,
+    *,
+    keep_damaged: bool = False,
 ) -> IndexResult:
     """Decode every photo once and list it with its labels, quantisation tables, hash and burst.
 
@@ -72,8 +76,9 @@ def index(
     depends neither on the number of cores nor on interruptions.
 
     Args:
-        source: A folder, looked through to its depth; or a manifest, whose files are checked and
-            whose missing columns are added, while all that it says is kept. It needs no hashes.
+        source: A folder, looked through to its depth; or a manifest or its file: what it lists is
+            checked, and missing columns are added, while all that it says is kept. It needs no
+            hashes.
         corpus: How the folder is read: a name in `corpora.CORPORA`.
         out: Manifest to write (`.csv` or `.parquet`); its paths are relative to its folder.
         keep_damaged: List JPEG that have lost data with the photos, not as broken; the column
@@ -82,12 +87,11 @@ def index(
     Raises:
         UsageError: The source is neither, holds no photos, or `corpus` or `out` is wrong.
     """
-    source = Path(source)
     if out is not None:
         _check_out(out, source)
     journal = out.parent / f".{out.name}.journal" if out is not None else None
-    if is_manifest(source):
-        given = Manifest.load(source, hashed=False)
+    if isinstance(source, Manifest) or is_manifest(source := Path(source)):
+        given = source if isinstance(source, Manifest) else Manifest.load(source, hashed=False)
         rows, found, reading = list(given.photos), Found(), Reading([])
         labelling = Labelling("", camera_names(given.root))
         root = given.root
@@ -102,7 +106,8 @@ def index(
             f"{len(found.skipped)} files are left out; the first: {found.skipped[0].text}"
             if found.skipped else "Check the path."
         )  # fmt: skip
-        raise UsageError(f"There are no photos in {legible(source)}. {left_out}")
+        where = source.root if isinstance(source, Manifest) else source
+        raise UsageError(f"There are no photos in {legible(where)}. {left_out}")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
@@ -186,10 +191,10 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS and not path.is_dir()
 
 
-def _check_out(out: Path, source: Path) -> None:
+def _check_out(out: Path, source: Path | Manifest) -> None:
     if out.suffix.lower() not in _ENDINGS:
         raise UsageError(f"A manifest's name ends in .csv or .parquet, not as {legible(out)}.")
-    if os.path.realpath(out) == os.path.realpath(source):
+    if not isinstance(source, Manifest) and os.path.realpath(out) == os.path.realpath(source):
         raise UsageError(
             f"{legible(out)} is the manifest that is read; photos that fail would be lost from it. "
             "Name another file to write."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -205,6 +205,24 @@ class Manifest:
             for p in self.photos
         )  # fmt: skip
         return Manifest(photos, folder)
+
+
+def join(manifests: Sequence[Manifest]) -> Manifest:
+    """One manifest of the photos of several, its root their common folder. Paths are rewritten.
+
+    Bursts stay as each names them; those that reach from one into another are found by indexing
+    where none has any yet.
+    """
+    try:
+        root = os.path.commonpath([os.path.realpath(m.root) for m in manifests])
+    except ValueError:  # on Windows, of two drives
+        root = os.path.realpath(manifests[0].root)
+
+    def seen(path: Path) -> str:
+        return relative_path(os.path.join(os.path.realpath(path.parent), path.name), root)
+
+    photos = (replace(p, path=seen(m.path_of(p))) for m in manifests for p in m.photos)
+    return Manifest(tuple(photos), Path(root))
 
 
 @dataclass(frozen=True)
