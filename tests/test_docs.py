@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from phototrace import cli
 from phototrace.evidence.markdown import filled
+from phototrace.learning.recipe import Recipe
+from phototrace.learning.tasks import TASKS
 from phototrace.learning.trees import ExtraTrees
 from phototrace.photos.decoding import PIXEL_LIMIT
 from phototrace.recipes import study_path
@@ -119,6 +121,18 @@ def test_no_word_of_a_dialect_in_code() -> None:
         for match in DIALECT.finditer(path.read_text(encoding="utf-8"))
     }
     assert not found
+
+
+def test_the_recipe_of_the_page_on_trainings_is_one() -> None:
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    recipes = [block for block in blocks if "name = " in block]
+    assert recipes
+    for block in recipes:
+        assert len(Recipe.parse(tomllib.loads(block)).legs) == 3
+    for name in ("edit", "recompressed", "jpeg-quality", "make"):
+        assert f"| `{name}` |" in text
+        assert name in TASKS
 
 
 def help_texts() -> dict[str, str]:
