@@ -13,6 +13,7 @@ from phototrace.photos.perceptual import (
     is_look,
     look,
     looks_of,
+    near_any,
     near_pairs,
     phash,
     same_picture,
@@ -105,3 +106,15 @@ def test_groups_join_in_turn() -> None:
     assert connected(items, list) == [items[:3], [("", "")], [("", "")]]
     # The first key of one and the second of another are not compared.
     assert len(connected([("a", ""), ("", "a")], list)) == 2
+
+
+def test_near_any_finds_what_a_comparison_of_all_finds() -> None:
+    rng = np.random.default_rng(4)
+    others = rng.integers(2**64, size=300, dtype=np.uint64)
+    flips = (np.uint64(1) << rng.integers(64, size=(300, 12), dtype=np.uint64)) * (
+        rng.random((300, 12)) < rng.random((300, 1))
+    )
+    hashes = np.concatenate([others[:150] ^ np.bitwise_xor.reduce(flips[:150], axis=1), others[:9]])
+    wanted = (np.bitwise_count(hashes[:, None] ^ others[None]) <= 4).any(axis=1)
+    assert 0 < wanted.sum() < len(hashes)
+    assert np.array_equal(near_any(hashes, others, 4), wanted)

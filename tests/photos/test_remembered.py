@@ -1,6 +1,7 @@
 """Photos are known again by what is kept of them, which names nobody."""
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 from phototrace.errors import DamagedError
+from phototrace.photos.audit import audit
+from phototrace.photos.bursts import find_bursts
 from phototrace.photos.completing import with_traces
 from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.perceptual import look, phash
@@ -196,3 +199,18 @@ def test_traces_are_added_once_and_what_is_there_stays(
     assert again.photos[1:] == full.photos[3:]
     assert with_traces(again, tmp_path / "none") == again
     assert not (tmp_path / "none").exists()
+
+
+def test_thousands_of_equal_flat_photos_take_seconds() -> None:
+    """Covers left on and blank scans: all hashes are equal, and looks tell nothing."""
+    flat = {"phash": "8" + "0" * 15, "look": "0" * 128, "body": "", "taken": ""}
+    photos = tuple(
+        PhotoRecord(f"{n:016x}", f"{n}.jpg", f"{n:064x}", "Canon", "EOS 6D", "1", extra=flat)
+        for n in range(6000)
+    )
+    start = time.perf_counter()
+    assert len(set(find_bursts(photos).values())) == 1
+    assert audit(Manifest(photos, Path())) == []
+    tests = Manifest(photos[3000:], Path())
+    assert len(recognise(remember(photos[:3000], KEY), tests, set()).reasons) == 3000
+    assert time.perf_counter() - start < 10

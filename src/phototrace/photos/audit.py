@@ -183,6 +183,8 @@ def _same_files(split: Split) -> Iterator[Leak]:
 def _saved_again(
     manifest: Manifest, photos: Sequence[PhotoRecord], split: Split | None, skip: bool
 ) -> list[Leak]:
+    # Looks without contrast correlate with nothing.
+    photos = [p for p in photos if set(cell(p, "look")) != {"0"}]
     photos, hashes = _hashed(manifest, photos, skip)
     parts = [split.part[photo.id] if split else "" for photo in photos]
     apart = np.array([PARTS.index(part) for part in parts], dtype=np.int64) if split else None

@@ -88,10 +88,14 @@ def moment_of(text: str) -> datetime | None:
 
 
 def _nearly_equal(photos: list[PhotoRecord]) -> list[tuple[int, int]]:
-    hashed = [n for n, photo in enumerate(photos) if is_hash(cell(photo, "phash"))]
-    hashes = hashes_of([cell(photos[n], "phash") for n in hashed])
-    return [
-        (hashed[a], hashed[b])
-        for block in near_pairs(hashes, BURST_BITS)
+    alike: dict[str, list[int]] = defaultdict(list)
+    for number, photo in enumerate(photos):
+        if is_hash(text := cell(photo, "phash")):
+            alike[text].append(number)
+    first = [numbers[0] for numbers in alike.values()]
+    equal = [pair for numbers in alike.values() for pair in pairwise(numbers)]
+    return equal + [
+        (first[a], first[b])
+        for block in near_pairs(hashes_of(list(alike)), BURST_BITS)
         for a, b in block.tolist()
     ]

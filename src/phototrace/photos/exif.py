@@ -15,6 +15,7 @@ _TIMES = (
     ("modified", 306, 37520),  # DateTime: of the file, by the camera or by a program
 )
 """What a time is of, and the tags of the time and its fraction; the first that is there counts."""
+_COLONS = str.maketrans("-/.", ":::")  # as some phones and programs write dates
 _BODY_SERIAL, _CAMERA_SERIAL, _SERIAL = 0xA431, 0xC62F, 0xFDE9
 _MAIN = (_MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF, 306, _BODY_SERIAL, _CAMERA_SERIAL)
 _INNER = (
@@ -86,8 +87,9 @@ def _text(directory: Directory, tag: int) -> str:
 
 
 def _iso(text: str, fraction: str) -> str:
+    date, time = text[:10].translate(_COLONS), text[11:19]
     try:
-        moment = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
+        moment = datetime.strptime(f"{date} {time}", "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return ""
     digits = fraction[:6] if fraction.isascii() and fraction.isdigit() else ""

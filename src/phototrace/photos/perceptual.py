@@ -104,6 +104,20 @@ def near_pairs(
             yield pairs
 
 
+def near_any(
+    hashes: NDArray[np.uint64], others: NDArray[np.uint64], bits: int
+) -> NDArray[np.bool_]:
+    """Which hashes, (n,), differ in at most `bits` bits from one of the others: (n,)."""
+    ours, index = np.unique(hashes, return_inverse=True)
+    theirs = np.unique(others)
+    found = np.isin(ours, theirs)
+    side = np.repeat([0, 1], [len(ours), len(theirs)])
+    for block in near_pairs(np.concatenate([ours, theirs]), bits, apart=side):
+        found[block[:, 0]] = True
+    near: NDArray[np.bool_] = found[index]
+    return near
+
+
 def _compare_all(hashes: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.int64]]:
     """Every hash with every other."""
     for start in range(0, len(hashes), _BLOCK):

@@ -28,6 +28,7 @@ from phototrace.photos.perceptual import (
     is_hash,
     is_look,
     looks_of,
+    near_any,
     near_pairs,
     same_picture,
 )
@@ -223,7 +224,8 @@ def recognise(known: Remembered, manifest: Manifest, hashes: Collection[str]) ->
 
 def _resaved(known: Remembered, tests: Remembered) -> set[int]:
     """Which tests look like a remembered photo. One scene by two devices may look alike."""
-    ours, theirs = np.flatnonzero(tests.hashed), np.flatnonzero(known.hashed)
+    # Looks without contrast correlate with nothing.
+    ours, theirs = (np.flatnonzero(of.hashed & of.look.any(axis=1)) for of in (tests, known))
     hashes = np.concatenate([tests.phash[ours], known.phash[theirs]])
     side = np.repeat([0, 1], [len(ours), len(theirs)])
     found: set[int] = set()
@@ -242,10 +244,7 @@ def _beside(known: Remembered, tests: Remembered) -> Iterator[int]:
     for ours, theirs in _of_one_device(known, tests):
         yield from ours[_within(tests.taken[ours], known.taken[theirs])].tolist()
         mine, others = ours[tests.hashed[ours]], theirs[known.hashed[theirs]]
-        hashes = np.concatenate([tests.phash[mine], known.phash[others]])
-        side = np.repeat([0, 1], [len(mine), len(others)])
-        for block in near_pairs(hashes, BURST_BITS, apart=side):
-            yield from mine[block[:, 0]].tolist()
+        yield from mine[near_any(tests.phash[mine], known.phash[others], BURST_BITS)].tolist()
 
 
 def _of_one_device(known: Remembered, tests: Remembered) -> Iterator[tuple[_Rows, _Rows]]:
