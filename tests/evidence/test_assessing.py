@@ -244,3 +244,12 @@ def test_a_detector_is_tested_on_the_patches_that_test_its_leg(
     other = replace(target, split={**target.split, "hash": "other"})
     with pytest.raises(UsageError, match="different splits"):
         detect_photos(detector, other, "leg", photos, tmp_path, "trees")
+
+
+def test_what_was_said_of_the_photos_stands_on_the_page_and_in_json(
+    runs: list[Run], photos: Manifest, tmp_path: Path
+) -> None:
+    said = "3 photos could not be read. a.jpg is empty."
+    assess(runs[:1], photos, tmp_path, notes=[said])
+    assert said in (tmp_path / "index.html").read_text()
+    assert json.loads((tmp_path / "evaluation.json").read_text())["photo_notes"] == [said]

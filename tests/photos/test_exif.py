@@ -156,3 +156,9 @@ def test_a_time_falls_back_on_others_and_says_so(
 ) -> None:  # fmt: skip
     found = read_exif(exif_of(main, inner))
     assert (found.taken, found.taken_from) == (taken, taken_from)
+
+
+def test_a_time_in_the_first_directory_is_read(exif_of: Callable[..., bytes]) -> None:
+    """As TIFF/EP has it."""
+    found = read_exif(exif_of([(0x9003, 2, b"2020:05:06 07:08:09\0")]))
+    assert (found.taken, found.taken_from) == ("2020-05-06T07:08:09", "")

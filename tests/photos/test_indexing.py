@@ -329,6 +329,7 @@ def test_makes_that_exif_cannot_complete_are_noted(
     (tmp_path / "mine.csv").write_text("path,make\n0.jpg,Acme\n1.jpg,Acme\n2.jpg,CANON Inc.\n")
     result = index(tmp_path / "mine.csv")
     assert result.manifest.photos[0].camera == ""
-    assert result.notes == ("1 photo is of unknown camera: EXIF names none. The first: 0.jpg.",)
+    assert "1 photo is of unknown camera: EXIF names none. The first: 0.jpg." in result.notes
     (other,) = result.contradictions
     assert other.text.startswith("1.jpg is listed as by Acme but is by its EXIF of Canon EOS 6D.")
+    assert [p.model for p in result.manifest.photos] == ["", "EOS 6D", "EOS 6D"]

@@ -311,7 +311,7 @@ ROW = ["a, b.jpg", SHA, "Mäker; x", "100", "tab\tin it"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_tables_are_read_as_programs_write_them(
     tmp_path: Path, delimiter: str, encoding: str, ending: str
@@ -351,3 +351,16 @@ def test_paths_of_windows_are_found_on_any_system(tmp_path: Path) -> None:
     assert manifest.path_of(manifest.photos[0]) == tmp_path / "photos" / "a.jpg"
     assert manifest.path_of(manifest.photos[1]) == tmp_path / names[1]
     assert manifest.photos[2].path == names[2]
+
+
+def test_columns_are_known_in_any_case_and_excel_may_name_its_delimiter(tmp_path: Path) -> None:
+    text = f"sep=;\r\nPath ;SHA256; Make;MODEL;Note\r\na.jpg;{SHA};Canon;EOS 6D;x\r\n"
+    (tmp_path / "m.csv").write_text(text, newline="")
+    (photo,) = Manifest.load(tmp_path / "m.csv").photos
+    assert (photo.path, photo.camera, photo.extra) == ("a.jpg", "Canon EOS 6D", {"Note": "x"})
+    table = pyarrow.table({"Path": ["a.jpg"], "sha256": [SHA], "Model": ["X"]})
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    assert Manifest.load(tmp_path / "m.parquet").photos[0].model == "X"
+    (tmp_path / "two.csv").write_text(f"path,Path,sha256\na.jpg,b.jpg,{SHA}\n")
+    with pytest.raises(UsageError, match="'path' twice"):
+        Manifest.load(tmp_path / "two.csv")

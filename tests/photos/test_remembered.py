@@ -214,3 +214,20 @@ def test_thousands_of_equal_flat_photos_take_seconds() -> None:
     tests = Manifest(photos[3000:], Path())
     assert len(recognise(remember(photos[:3000], KEY), tests, set()).reasons) == 3000
     assert time.perf_counter() - start < 10
+
+
+def test_a_device_that_a_folder_names_is_met_where_a_photo_of_its_model_lies_beside(
+    record: Record,
+) -> None:
+    """One body in two folders: no serial numbers, seconds apart."""
+    when, beside, later = (f"2020-05-05T10:00:{s:02d}" for s in (0, 6, 30))
+    known = [record(1, taken=when)]
+    shot = record(2, device="third", taken=beside)
+    its_other = record(3, device="third")
+    told = found(known, shot, its_other)
+    assert told.reasons == {}
+    assert told.device == {shot.id, its_other.id}
+    assert found(known, record(2, device="third", taken=later)).device == frozenset()
+    assert found(known, record(2, device="third", taken=beside, body="777")).device == frozenset()
+    collection = record(2, device="third", taken=beside, corpus="dresden")
+    assert found(known, collection).device == frozenset()

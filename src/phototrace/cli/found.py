@@ -47,6 +47,13 @@ def facts_of(found: IndexResult) -> dict[str, Any]:
     return {**lists, "notes": list(found.notes)}
 
 
+def summary_of(found: IndexResult) -> list[str]:
+    """The notes, and a sentence on each list with its first photo, for a page."""
+    lists = ((what, getattr(found, name)) for name, what in _LISTS.items())
+    counted = [f"{len(listed)} photos {what}. {listed[0].text}" for what, listed in lists if listed]
+    return [*found.notes, *counted]
+
+
 def list_found(found: IndexResult, *apart: str) -> None:
     """Name on stderr what was found of the photos, but for the lists named in `apart`."""
     for name, what in _LISTS.items():

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from phototrace.cli.app import Json, app, list_items, show
-from phototrace.cli.found import CorpusChoice, facts_of, list_found, photos_of, tell
+from phototrace.cli.found import CorpusChoice, facts_of, list_found, photos_of, summary_of, tell
 from phototrace.errors import UsageError
 
 KeepDamaged = Annotated[
@@ -33,7 +33,7 @@ _DEFECTS = {
 
 @app.command()
 def index(
-    photos: Annotated[
+    folder: Annotated[
         list[Path], typer.Argument(help="A folder of photos, or manifests to join and complete.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Manifest: .parquet or .csv.")],
@@ -57,14 +57,14 @@ def index(
     from phototrace.photos.indexing import is_manifest
     from phototrace.photos.manifest import Manifest, join
 
-    source: Path | Manifest = photos[0]
-    if len(photos) > 1:
-        folders = [str(path) for path in photos if not is_manifest(path)]
-        if folders:
+    source: Path | Manifest = folder[0]
+    if len(folder) > 1:
+        others = [str(path) for path in folder if not is_manifest(path)]
+        if others:
             raise UsageError(
-                f"Only manifests can be joined, and {folders[0]} is none. Index it alone first."
+                f"Only manifests can be joined, and {others[0]} is none. Index it alone first."
             )
-        source = join([Manifest.load(path, hashed=False) for path in photos])
+        source = join([Manifest.load(path, hashed=False) for path in folder])
     result = index_photos(source, corpus or "auto", output, keep_damaged=keep_damaged)
     classes = table1.served({r.camera for r in result.manifest.photos})
     facts = {
@@ -285,7 +285,9 @@ def evaluate(
         )
     found = photos_of(photos, corpus, corpora[0])
     tell(found, "broken")
-    result = assess(opened, found.manifest, out or folders[0] / "evaluation")
+    result = assess(
+        opened, found.manifest, out or folders[0] / "evaluation", notes=summary_of(found)
+    )
     broken = [*(vars(p) for p in found.broken), *result.unreadable()]
     facts = {**result.to_dict(), **facts_of(found), "broken": broken}
     show(facts, as_json, lambda: "\n".join(result.sentences()))

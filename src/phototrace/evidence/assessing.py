@@ -43,6 +43,7 @@ class Assessment:
         evaluations: How accurate each was.
         comparisons: First run less each further one, leg by leg with the same task and classes.
         untested: Legs for which no photo was left, with the reason.
+        notes: What was to be said of the photos before, such as files that could not be read.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Assessment:
     evaluations: Sequence[AnyEvaluation]
     comparisons: Sequence[AnyComparison]
     untested: Mapping[str, str]
+    notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
@@ -63,6 +65,7 @@ class Assessment:
             "unreadable": [dict(t.unreadable) for t in self.tested],
             "cautions": [list(t.cautions) for t in self.tested],
             "untested": dict(self.untested),
+            "photo_notes": list(self.notes),
         }
 
     def sentences(self) -> list[str]:
@@ -91,6 +94,7 @@ def assess(
     *,
     backbone: Backbone | None = None,
     next_steps: Sequence[NextStep] = (),
+    notes: Sequence[str] = (),
 ) -> Assessment:
     """Test every leg of every run on the photos that trained none of its weights.
 
@@ -116,10 +120,12 @@ def assess(
         raise UsageError(next(iter(untested.values())))
     evaluations = [evaluate_any(one.predictions) for _, one in tested]
     comparisons = _comparisons(runs[0], tested)
-    result = Assessment(out, runs, [one for _, one in tested], evaluations, comparisons, untested)
+    result = Assessment(
+        out, runs, [one for _, one in tested], evaluations, comparisons, untested, notes
+    )
     write_json(out / RESULTS, result.to_dict())
     sections = [
-        _section(run, one, evaluation, manifest)
+        _section(run, one, evaluation, manifest, notes)
         for (run, one), evaluation in zip(tested, evaluations, strict=True)
     ]
     write_report(out / PAGE, sections, comparisons=comparisons, next_steps=next_steps)
@@ -134,11 +140,17 @@ def _comparisons(first: Run, tested: Sequence[tuple[Run, Tested]]) -> list[AnyCo
     return [comparison for comparison in compared if comparison is not None]
 
 
-def _section(run: Run, tested: Tested, evaluation: AnyEvaluation, manifest: Manifest) -> Evaluated:
+def _section(
+    run: Run,
+    tested: Tested,
+    evaluation: AnyEvaluation,
+    manifest: Manifest,
+    notes: Sequence[str],
+) -> Evaluated:
     left_out = ", ".join(f"{n} {why}" for why, n in tested.left_out.items()) or "no photo"
     common = {"photos (manifest hash)": manifest.hash, "left out": left_out}
     names = {record.id: record.path for record in manifest.photos}
-    cautions = [*tested.cautions, *_lost(tested), *_cautions(run, tested.leg)]
+    cautions = [*tested.cautions, *notes, *_lost(tested), *_cautions(run, tested.leg)]
     if not run.provenance:
         return Evaluated(
             title=f"{evaluation.task}: {evaluation.run}",

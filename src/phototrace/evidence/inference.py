@@ -200,7 +200,7 @@ def _recognition(run: Run) -> Iterator[str]:
     elif not known.key:
         yield (
             f"{run.name} comes without the key to the list of its training photos: it is not known "
-            "which devices and scenes it met. Copies of its photos are recognised."
+            "which devices and scenes it met. Copies of its photos are recognised, bursts are not."
         )
     elif not known.complete:
         yield (

@@ -17,7 +17,10 @@ _TIMES = (
 """What a time is of, and the tags of the time and its fraction; the first that is there counts."""
 _COLONS = str.maketrans("-/.", ":::")  # as some phones and programs write dates
 _BODY_SERIAL, _CAMERA_SERIAL, _SERIAL = 0xA431, 0xC62F, 0xFDE9
-_MAIN = (_MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF, 306, _BODY_SERIAL, _CAMERA_SERIAL)
+_MAIN = (
+    _MAKE, _MODEL, _ORIENTATION, _SOFTWARE, _EXIF, _BODY_SERIAL, _CAMERA_SERIAL,
+    *(tag for _, tag, _ in _TIMES),  # as TIFF/EP has them
+)  # fmt: skip
 _INNER = (
     *(tag for _, *tags in _TIMES for tag in tags), _BODY_SERIAL, _CAMERA_SERIAL, _SERIAL
 )  # fmt: skip

@@ -104,7 +104,7 @@ class Labelling:
             same = not row.make or self.names.canonical(row.make, "")[0] == exif[0]
             if exif[1] and not same:
                 self._of_another_make(row, joined(*exif))
-                return row
+                return replace(row, make=exif[0], model=exif[1])
             if not exif[1]:
                 self._unknown.append(row.path)
                 return row
@@ -136,7 +136,7 @@ class Labelling:
     def _of_another_make(self, row: PhotoRecord, exif: str) -> None:
         text = (
             f"{legible(row.path)} is listed as by {legible(row.make)} but is by its EXIF of "
-            f"{legible(exif)}. Its model stays unknown: correct the table."
+            f"{legible(exif)}. What EXIF says is taken."
         )
         self.contradictions.append(Problem(row.path, "contradiction", text))
 

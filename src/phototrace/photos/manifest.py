@@ -170,7 +170,7 @@ class Manifest:
         """
         path = Path(path)
         try:
-            rows = read_table(path, ["path"])
+            rows = read_table(path, ["path"], (*OWN_COLUMNS, *_ADDED_COLUMNS, *DERIVED))
         except OSError as error:
             raise UsageError(
                 f"The manifest {legible(path)} cannot be opened ({error.strerror or error}). "

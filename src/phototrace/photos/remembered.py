@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from phototrace.errors import DamagedError
 from phototrace.files import written_whole
 from phototrace.photos.bursts import BURST_BITS, SECONDS, moment_of, reset_clocks
+from phototrace.photos.corpora import COLLECTIONS
 from phototrace.photos.grouping import connected
 from phototrace.photos.manifest import Manifest, PhotoRecord, cell
 from phototrace.photos.perceptual import (
@@ -202,9 +203,9 @@ def recognise(known: Remembered, manifest: Manifest, hashes: Collection[str]) ->
     Returns:
         A photo is the same file; or else resaved (or looks the same); or else in one burst: taken
         by the same device (or, where one does not tell its device, by the same model) within ten
-        seconds or nearly equal, directly or through other photos of
-        its burst in the manifest. A device counts as met also under another name, where its body's
-        serial number or one of its photos was.
+        seconds or nearly equal, directly or through other photos of its burst in the manifest. A
+        device counts as met also under another name, where its body's serial number or one of its
+        photos was, or a photo of its model beside one of its own, with no number to part them.
     """
     photos = manifest.photos
     same = {p.id: "same file" for p in photos if p.sha256 in hashes}
@@ -291,9 +292,25 @@ def _met_devices(
         tests.body, known.body
     )
     met |= np.array([p.id in reasons for p in photos], dtype=np.bool_)
+    by_hand = np.array([p.corpus not in COLLECTIONS for p in photos], dtype=np.bool_)
+    met |= _maybe_met(known, tests) & by_hand
     device = np.where(tests.known_device, tests.device, "")
     groups = connected(range(len(photos)), lambda n: [str(device[n]), str(tests.body[n])])
     return frozenset(photos[n].id for group in groups if met[group].any() for n in group)
+
+
+def _maybe_met(known: Remembered, tests: Remembered) -> NDArray[np.bool_]:
+    """Tests taken beside a remembered photo of their model, where no serial number parts the two.
+
+    Their devices are told by folders or tables, which may name one body twice; the collections'
+    own names do not.
+    """
+    maybe = np.zeros(len(tests), dtype=np.bool_)
+    rows = _rows_by(np.where(known.body == "", known.model, ""))
+    for model, ours in _rows_by(np.where(tests.body == "", tests.model, "")).items():
+        if model in rows:
+            maybe[ours] = _within(tests.taken[ours], known.taken[rows[model]])
+    return maybe
 
 
 def _among(names: NDArray[np.str_], known: NDArray[np.str_]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,21 @@ Rows = list[tuple[int, dict[str, str]]]
 """Number of each row in its file, and its fields by column."""
 
 
-def read_table(path: Path, needed: Collection[str]) -> Rows:
+def read_table(path: Path, needed: Collection[str], known: Collection[str] = ()) -> Rows:
     """Rows of a `.csv` or `.parquet` table whose columns include those `needed`.
+
+    Names of `needed` and `known` columns are understood in any case, with spaces about them.
 
     Raises:
         OSError: The file cannot be opened.
         UsageError: The ending is another, or the table is wrong; the row or column is named.
         DamagedError: The Parquet file cannot be read, or a newer phototrace wrote it.
     """
-    return (_read_parquet if suffix_of(path) == ".parquet" else _read_csv)(path, needed)
+    header, rows = (_read_parquet if suffix_of(path) == ".parquet" else _read_csv)(path, needed)
+    plain = {*needed, *known}
+    header = [name.strip().lower() if name.strip().lower() in plain else name for name in header]
+    _check_header(path, header, needed)
+    return [(number, dict(zip(header, row, strict=True))) for number, row in rows]
 
 
 def write_table(
@@ -55,7 +62,10 @@ def suffix_of(path: Path) -> str:
 def text_of(data: bytes, errors: str = "strict") -> str:
     """The text of a CSV file's bytes, or of its first bytes."""
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return data.decode(encoding, errors)
+    if encoding != "utf-16" and b"\x00" in data[:2]:  # UTF-16 that does not say so
+        encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
+    # Excel's own first line, which names the delimiter.
+    return re.sub(r"\A\ufeff?sep=.\r?\n", "", data.decode(encoding, errors))
 
 
 def rows_of(text: str, needed: Collection[str], *, strict: bool = False) -> list[list[str]]:
@@ -80,15 +90,18 @@ def _header(text: str, delimiter: str) -> set[str]:
     return {name.strip().lower() for name in first}
 
 
-def _read_csv(path: Path, needed: Collection[str]) -> Rows:
+_Read = tuple[list[str], list[tuple[int, Sequence[str]]]]
+"""The header, and the fields of each row with its number in the file."""
+
+
+def _read_csv(path: Path, needed: Collection[str]) -> _Read:
     try:
         header, *table = rows_of(text_of(path.read_bytes()), needed, strict=True) or [[]]
     except UnicodeDecodeError:
         raise UsageError(f"{legible(path)} is not UTF-8 text. Save it as CSV in UTF-8.") from None
     except csv.Error as error:
         raise UsageError(f"{legible(path)} is not a CSV table ({error}). Save it again.") from None
-    _check_header(path, header, needed)
-    rows = []
+    rows: list[tuple[int, Sequence[str]]] = []
     for number, row in enumerate(table, start=2):
         if not any(text.strip() for text in row):
             continue  # as spreadsheets leave them behind
@@ -97,11 +110,11 @@ def _read_csv(path: Path, needed: Collection[str]) -> Rows:
                 f"Row {number} of {legible(path)} has {len(row)} fields where the first row has "
                 f"{len(header)}. Correct it."
             )
-        rows.append((number, dict(zip(header, row, strict=True))))
-    return rows
+        rows.append((number, row))
+    return header, rows
 
 
-def _read_parquet(path: Path, needed: Collection[str]) -> Rows:
+def _read_parquet(path: Path, needed: Collection[str]) -> _Read:
     import pyarrow
     import pyarrow.parquet
 
@@ -118,13 +131,11 @@ def _read_parquet(path: Path, needed: Collection[str]) -> Rows:
             f"{legible(path)} was written by a newer phototrace (manifest format "
             f"{legible(version.decode('latin-1'))}, this one reads {VERSION}). Update phototrace."
         )
-    _check_header(path, table.column_names, needed)
     texts = [
         ["" if value is None else str(value) for value in table.column(name).to_pylist()]
         for name in table.column_names
     ]
-    rows = zip(*texts, strict=True)
-    return [(n, dict(zip(table.column_names, row, strict=True))) for n, row in enumerate(rows, 1)]
+    return table.column_names, list(enumerate(zip(*texts, strict=True), 1))
 
 
 def _csv_of(rows: Sequence[Sequence[str]]) -> bytes:
