@@ -72,7 +72,7 @@ def index(
         "hash": result.manifest.hash,
         "photos": len(result.manifest.photos),
         "cameras": len({r.camera for r in result.manifest.photos if r.camera}),
-        "devices": len({r.device_id for r in result.manifest.photos if r.camera}),
+        "devices": len({r.device_id for r in result.manifest.photos if r.device}),
         **facts_of(result),
         "skipped": [vars(p) for p in result.skipped],
         "collection": [vars(p) for p in result.collection],
