@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from earlier import earlier
 from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator, computes_bfloat16, place, resolve
 from phototrace.learning.batches import Leg, batches
@@ -113,7 +114,8 @@ def main() -> None:
             def plain_step(patches: torch.Tensor = patches, labels: torch.Tensor = labels) -> None:
                 plain.train()
                 plain_optimizer.zero_grad()
-                loss = F.cross_entropy(plain(patches.float(), "leg"), labels)
+                with earlier():
+                    loss = F.cross_entropy(plain({"leg": patches.float()})["leg"], labels)
                 loss.backward()  # type: ignore[no-untyped-call]
                 plain_optimizer.step()
                 plain.project_()
