@@ -2,14 +2,14 @@
 
     python benchmarks/engine.py [--sizes 64 128] [--rounds 9] [--threads 1]
 
-Every way has a process of its own (how memory is kept is a process's choice), and they take turns,
-a step each. "earlier" is the loop as it was, module by module (`earlier.py`); "earlier, memory
-kept" tells what keeping memory brings from what the rest does, and "now, without lanes" what
+Every way has a process of its own (how memory is kept is a process's choice), and they take turns
+of some steps each. "earlier" is the loop as it was, module by module (`earlier.py`); "earlier,
+memory kept" tells what keeping memory brings from what the rest does, and "now, without lanes" what
 threads inside operations would do. Printed are medians of processor time and of wall time, how
 often a way's time fits into the earlier one's, turn by turn, and the shares of what the machine
-does at best: of its rate of multiplying bfloat16 matrices, and of copying, which counts what
-operations read and write, from caches too. `ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16` in the environment
-shows a machine without AMX on one that has it.
+does at best in that processor time: of multiplying bfloat16 matrices, and of copying, which counts
+what operations read and write, from caches too. `ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16` in the
+environment shows a machine without AMX on one that has it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from phototrace.learning.recipe import TrainingChoice
 from phototrace.learning.tasks import TASKS
 from training_speed import forward_flops, matrix_rate
 
-TRAINED, PIECES = 40, 4
+TRAINED, STEPS, PIECES = 40, 5, 4
 TASK = TASKS["manipulation"]
 WAYS = ("earlier", "earlier, memory kept", "now, without lanes", "now")
 
@@ -79,7 +79,7 @@ def no_lanes(_: object) -> AbstractContextManager[None]:
 
 
 def a_step(size: int) -> Callable[[], None]:
-    """A training step of MISLnet, as `phototrace train` does it on this machine."""
+    """Training steps of MISLnet, as `phototrace train` does them on this machine."""
     machine = accelerator(resolve("auto"), "cpu")
     network = place(build_network(mislnet, {"leg": 6}, patch_size=size), machine.device).train()
     optimizer = make_optimizer(network, TrainingChoice(optimizer="adamw"), "modern")
@@ -87,7 +87,12 @@ def a_step(size: int) -> Callable[[], None]:
     shape = (TRAINED, 1, size, size)
     patches = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     batch = {"leg": (patches, torch.randint(6, (TRAINED,), generator=generator))}
-    return lambda: training.step(network, optimizer, batch, machine, Progress(), {"leg": TASK})
+
+    def work() -> None:
+        for _ in range(STEPS):
+            training.step(network, optimizer, batch, machine, Progress(), {"leg": TASK})
+
+    return work
 
 
 def an_inference(size: int) -> Callable[[], None]:
@@ -197,18 +202,19 @@ def main() -> None:
         with earlier():
             forward = forward_flops(build_network(mislnet, {"leg": 6}, patch_size=size), size)
         for what, count, flops in (
-            ("step", TRAINED, 3 * forward),
+            ("step", STEPS * TRAINED, 3 * forward),
             ("inference", PIECES * BATCH, forward),
         ):
-            print(f"\n{size} px, {what} of {count} patches")
+            print(f"\n{size} px, {what}: {count} patches a turn")
             ways = take_turns(what, size, asked.threads, asked.rounds)
             for way, turns in ways.items():
                 seconds = turns.median("wall") / 1e3
+                busy = turns.median("processor") / 1e3 / asked.threads
                 print(
                     f"{way:21}{turns.median('processor'):7.1f} ms processor"
                     f"{1e3 * seconds:8.1f} ms wall{count / seconds:7.0f} patches/s"
-                    f"{flops * count / seconds / rate:5.0%} of the matrix rate"
-                    f"{turns.bytes / seconds / copied:5.0%} of the copy rate; earlier / this: "
+                    f"{flops * count / busy / rate:5.0%} of the matrix rate"
+                    f"{turns.bytes / busy / copied:5.0%} of the copy rate; earlier / this: "
                     f"processor {turns.ratios(ways['earlier'], 'processor')}, "
                     f"wall {turns.ratios(ways['earlier'], 'wall')}"
                 )

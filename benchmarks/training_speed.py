@@ -60,9 +60,9 @@ def forward_flops(network: Network, size: int) -> int:
 
 
 def matrix_rate(dtype: torch.dtype, side: int = 2048) -> float:
-    """FLOP/s of a square matrix product, the best of five."""
+    """FLOP/s of a square matrix product, the best of twenty."""
     a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
-    best = min(_seconds(lambda: torch.mm(a, b)) for _ in range(5))
+    best = min(_seconds(lambda: torch.mm(a, b)) for _ in range(20))
     return float(2 * side**3 / best)
 
 
