@@ -7,7 +7,7 @@ project's own training code; only the layers of the networks are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,6 +19,13 @@ Batch = Mapping[str, tuple[Tensor, Tensor]]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 
+def one_by_one(stages: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """What `stages` give by their own definition."""
+    for stage in stages:
+        x = stage(x)
+    return x
+
+
 class LiteralNetworks:
     """One whole network a task, kept equal in the stages up to the share depth.
 
@@ -28,6 +35,7 @@ class LiteralNetworks:
         weights: Task -> lambda of Eq. 6.
         momentum, decay: Of SGD. Decay is on weights alone, not on biases and batch norms.
         bias_rate: Factor on the rate of biases.
+        run: How stages are run, module by module unless told.
     """
 
     def __init__(
@@ -39,10 +47,12 @@ class LiteralNetworks:
         momentum: float = 0.9,
         decay: float = 0.0,
         bias_rate: float = 1.0,
+        run: Callable[[list[nn.Module], Tensor], Tensor] = one_by_one,
     ) -> None:
         self.networks = {task: nn.ModuleDict(stages) for task, stages in networks.items()}
         self.shared, self.weights = shared, weights
         self.momentum, self.decay, self.bias_rate = momentum, decay, bias_rate
+        self.run = run
         self.velocity: dict[tuple[str, str], Tensor] = {}
 
     def step(self, batch: Batch, rate: float, autocast: Autocast = nullcontext) -> float:
@@ -51,10 +61,8 @@ class LiteralNetworks:
         for task, (patches, labels) in batch.items():
             network = self.networks[task].train()
             network.zero_grad()
-            x = patches
             with autocast():
-                for stage in network.values():
-                    x = stage(x)
+                x = self.run(list(network.values()), patches)
             x = x if x.dtype == torch.float64 else x.float()
             loss = nn.functional.cross_entropy(x, labels)
             loss.backward()  # type: ignore[no-untyped-call]

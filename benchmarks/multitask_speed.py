@@ -4,8 +4,8 @@
 
 All train MISLnet for two tasks on the same random patches, in turns, step by step. "Literal" is
 `literal.py`: a network a task, gradients summed, normalisation averaged. It runs plainly (float32,
-channels first), and again in the arithmetic and memory order that ours has, so that what the one
-network brings can be told from what the arithmetic brings.
+channels first, module by module), and again with all that makes ours fast (arithmetic, memory
+order, fast stages, lanes), so that what the one network brings can be told from the rest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import torch
+from torch import Tensor, nn
 
-from literal import Batch, LiteralNetworks
+from literal import Batch, LiteralNetworks, one_by_one
 from phototrace.learning import training
 from phototrace.learning.accelerator import (
     accelerator,
@@ -28,6 +30,7 @@ from phototrace.learning.accelerator import (
     to_input,
 )
 from phototrace.learning.checkpoint import Progress
+from phototrace.learning.fast import lanes_of, run
 from phototrace.learning.network import Network, build_network, mislnet
 from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
@@ -38,20 +41,23 @@ TASKS = {leg: Task(leg, tuple(map(str, range(count)))) for leg, count in CLASSES
 RATE = 1e-3
 
 
-def literal_networks(network: Network) -> LiteralNetworks:
+def literal_networks(
+    network: Network, way: Callable[[Sequence[nn.Module], Tensor], Tensor]
+) -> LiteralNetworks:
     """Separate networks that start as ours does."""
     parts = {
         leg: {**dict(network.trunk.items()), **dict(head.items())}  # type: ignore[operator]
         for leg, head in network.heads.items()
     }
     weights = dict.fromkeys(CLASSES, 1.0)
-    return LiteralNetworks(copy.deepcopy(parts), list(network.trunk), weights)
+    return LiteralNetworks(copy.deepcopy(parts), list(network.trunk), weights, run=way)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of processor time and of wall time."""
+    processor, wall = time.process_time(), time.perf_counter()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - processor, time.perf_counter() - wall
 
 
 def main() -> None:
@@ -64,15 +70,15 @@ def main() -> None:
     asked = parser.parse_args()
     machine = accelerator(resolve("auto"))
     ours = build_network(mislnet, CLASSES, patch_size=asked.size, share_depth=asked.depth)
-    plain, alike = literal_networks(ours), literal_networks(ours)
+    plain, alike = literal_networks(ours, one_by_one), literal_networks(ours, run)
     place(ours, machine.device)
     for network in alike.networks.values():
-        network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(network, machine.device)
     optimizer = make_optimizer(ours, TrainingChoice(learning_rate=RATE), "modern")
     generator = torch.Generator().manual_seed(0)
     shape = (asked.batch, 1, asked.size, asked.size)
 
-    def drawn(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def drawn(classes: int) -> tuple[Tensor, Tensor]:
         patches = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
         return patches, torch.randint(classes, (asked.batch,), generator=generator)
 
@@ -83,19 +89,20 @@ def main() -> None:
         plain.step({leg: (x.float(), y) for leg, (x, y) in batch.items()}, RATE)
 
     def alike_step(batch: Batch) -> None:
-        placed = {
-            leg: (to_input(x, machine.device), y.to(machine.device))
-            for leg, (x, y) in batch.items()
-        }
-        alike.step(placed, RATE, machine.autocast)
+        with lanes_of(ours):
+            placed = {
+                leg: (to_input(x, machine.device), y.to(machine.device))
+                for leg, (x, y) in batch.items()
+            }
+            alike.step(placed, RATE, machine.autocast)
 
     steps = {"plain": plain_step, "alike": alike_step, "ours": our_step}
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for number in range(asked.steps + 2):
         batch = {leg: drawn(classes) for leg, classes in CLASSES.items()}
         order = list(steps) if number % 2 else list(reversed(steps))
         for name in order:
-            taken = _seconds(lambda name=name, batch=batch: steps[name](batch))  # type: ignore[misc]
+            taken = timed(partial(steps[name], batch))
             if number >= 2:
                 times[name].append(taken)
     patches = asked.batch * len(CLASSES)
@@ -104,14 +111,17 @@ def main() -> None:
           f"{torch.get_num_threads()} threads, {machine.device}")  # fmt: skip
     for name, words in (
         ("plain", "literal networks, float32, channels first"),
-        ("alike", f"literal networks, {arithmetic}, channels last"),
-        ("ours", f"one network, {arithmetic}, channels last"),
+        ("alike", f"literal networks, {arithmetic}, fast stages"),
+        ("ours", f"one network, {arithmetic}, fast stages"),
     ):
-        print(f"{words:48} {patches / median(times[name]):8.1f} patches/s")
+        processor, wall = (median(t) for t in zip(*times[name], strict=True))
+        print(f"{words:45} {1e3 * processor:7.1f} ms processor {1e3 * wall:7.1f} ms wall "
+              f"{patches / wall:8.1f} patches/s")  # fmt: skip
     for name in ("plain", "alike"):
-        ratios = [a / b for a, b in zip(times[name], times["ours"], strict=True)]
-        print(f"ours against {name}, step by step: {median(ratios):.2f} "
-              f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+        for k, kind in enumerate(("processor", "wall")):
+            ratios = [a[k] / b[k] for a, b in zip(times[name], times["ours"], strict=True)]
+            print(f"ours against {name}, step by step, {kind} time: {median(ratios):.2f} "
+                  f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
 
 
 if __name__ == "__main__":

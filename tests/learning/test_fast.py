@@ -326,7 +326,7 @@ print(touched())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
 def test_what_is_freed_is_kept() -> None:
-    """Pages that the system has taken back are cleared anew when they are touched."""
+    """Pages that the system has taken back are cleared again when they are touched."""
     counts = [
         int(subprocess.check_output([sys.executable, "-c", TOUCHED.format(keep=keep)]))
         for keep in ("keep_memory()", "")

@@ -5,6 +5,7 @@ definition gave when it was written, so that code and definition cannot drift to
 """
 
 import json
+from collections.abc import Callable
 from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from literal import one_by_one
+from phototrace.learning.fast import run
 from phototrace.learning.network import PRESETS, mislnet
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
+Way = Callable[[list[nn.Module], torch.Tensor], torch.Tensor]
 GOLDEN = json.loads((Path(__file__).parent / "data/mislnet.json").read_text(encoding="utf-8"))
 CONVOLUTIONS = {  # outputs, inputs, kernel, stride, padding, and what pooling takes of a window
     "conv1": (96, 3, 7, 2, 3, np.max),
@@ -102,27 +107,29 @@ def defined(x: Array, w: Weights) -> dict[str, Array]:
     return found
 
 
-def ours(x: Array, w: Weights, preset: str) -> dict[str, Array]:
+def ours(x: Array, w: Weights, preset: str, way: Way) -> dict[str, Array]:
     """The output of every stage of our network, in float32 and eval mode."""
     given = torch.from_numpy(x).float()
-    found = {}
-    for name, stage in mislnet(x.shape[-1], 1, 6, preset).items():
+    found, stages = {}, mislnet(x.shape[-1], 1, 6, preset)
+    for number, (name, stage) in enumerate(stages.items()):
         own = {k.removeprefix(f"{name}."): v for k, v in w.items() if k.startswith(f"{name}.")}
         state = {key: torch.from_numpy(value) for key, value in own.items()}
         lacking, unknown = stage.load_state_dict(state, strict=False)
         assert not unknown
         assert set(lacking) <= {"1.num_batches_tracked"}
+        stage.eval()
         with torch.no_grad():
-            given = stage.eval()(given)
-        found[name] = given.numpy().astype(np.float64)
+            result = way(list(stages.values())[: number + 1], given)
+        found[name] = result.numpy().astype(np.float64)
     return found
 
 
+@pytest.mark.parametrize("way", [one_by_one, run])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("size", [64, 256])
-def test_every_stage_gives_what_the_definition_says(size: int, preset: str) -> None:
+def test_every_stage_gives_what_the_definition_says(size: int, preset: str, way: Way) -> None:
     x, w = patches(size), weights(size)
-    expected, found = defined(x, w), ours(x, w, preset)
+    expected, found = defined(x, w), ours(x, w, preset, way)
     assert list(found) == list(expected) == list(GOLDEN[str(size)])
     for name, value in expected.items():
         # Constrained kernels see grey levels, all else numbers about 1.

@@ -55,7 +55,7 @@ def keep_memory() -> None:
     """Let this process keep what it frees, where the C library is glibc.
 
     A training step frees and takes the same memory as the step before. Large pieces of it go back
-    to the system by default, which clears every page when it is touched again: a fifth of a step.
+    to the system by default, which clears every page again when it is touched: a fifth of a step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:

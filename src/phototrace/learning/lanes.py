@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
@@ -58,7 +58,8 @@ def side_by_side(work: Callable[..., Result], *pieces: Sequence[object]) -> list
 
 def _plainly(work: Callable[..., Result], *piece: object) -> Result:
     # Both are a thread's own settings: what holds where work is asked for does not hold here.
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+    off = torch.autocast("cpu", enabled=False) if torch.is_autocast_enabled("cpu") else None
+    with torch.no_grad(), off or nullcontext():
         return work(*piece)
 
 
