@@ -81,3 +81,18 @@ def test_photos_of_a_reset_clock_that_look_alike_are_still_a_burst() -> None:
     photos = [record(n, "2000-01-01T00:00:00") for n in (1, 2)]
     alike = [record(n, "2000-01-01T00:00:00", phash="0" * 16) for n in (3, 4)]
     assert grouped(*photos, *alike) == {frozenset("34")}
+
+
+def test_a_photo_that_does_not_tell_its_device_may_be_by_any_of_its_model() -> None:
+    when = "2024-01-01T10:00:"
+    known = [record(1, f"{when}00", device="a"), record(2, f"{when}04", device="b")]
+    assert grouped(*known) == set()
+    stripped = record(3, f"{when}08", device="")
+    assert grouped(*known, stripped) == {frozenset("123")}
+    assert grouped(known[0], stripped) == {frozenset("13")}
+    assert grouped(known[0], record(3, f"{when}11", device="")) == set()
+    assert grouped(known[0], record(3, f"{when}08", device="", camera="B")) == set()
+    looks = [record(1, phash="0" * 16, device="a"), record(2, phash="0" * 13 + "3ff", device="")]
+    assert grouped(*looks) == {frozenset("12")}
+    frozen = [record(n, f"{when}00", device="a") for n in (4, 5, 6)]
+    assert grouped(*frozen, record(3, f"{when}00", device="")) == set()
