@@ -8,7 +8,7 @@ from PIL import Image
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.finding import find_photos
-from phototrace.photos.indexing import index
+from phototrace.photos.indexing import index, survey
 from phototrace.photos.photo import read_photo
 
 Picture = Callable[..., Image.Image]
@@ -154,7 +154,15 @@ def test_a_photo_is_read_whatever_its_name_and_a_broken_tiff_is_broken(
         assert read_photo(tmp_path / name).width == 120
 
 
-def test_a_folder_of_raw_files_alone_says_so(tmp_path: Path) -> None:
+def test_a_folder_of_raw_files_alone_lists_them_and_is_not_used(tmp_path: Path) -> None:
+    """They are no mistake of whoever indexes; but nothing can be trained on them."""
     (tmp_path / "a.orf").write_bytes(STARTS["a.orf"])
+    result = index(tmp_path)
+    assert result.manifest.photos == result.broken == ()
+    assert [p.text.split(",")[0] for p in result.skipped] == ["a.orf is a raw file"]
     with pytest.raises(UsageError, match=r"no photos in .*1 files are left out.*a\.orf is a raw"):
+        survey(tmp_path)
+    (tmp_path / "a.orf").rename(tmp_path / "b.txt")
+    (tmp_path / "b.txt").write_text("no photo")
+    with pytest.raises(UsageError, match="no photos in"):
         index(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from phototrace.errors import PhotoError, UsageError
 from phototrace.photos.bursts import find_bursts, reset_clocks
+from phototrace.photos.content import RAW
 from phototrace.photos.copies import sift, without_conflicts
 from phototrace.photos.corpora import COLLECTIONS, CORPORA, Labels, Reading
 from phototrace.photos.finding import Found, find_photos
@@ -101,13 +102,9 @@ def index(
         found = find_photos(source, leave_out)
         (rows, reading), root = _labelled(source, corpus, found), source
         labelling = Labelling(corpus, camera_names(source))
-    if not rows and not found.broken:
-        left_out = (
-            f"{len(found.skipped)} files are left out; the first: {found.skipped[0].text}"
-            if found.skipped else "Check the path."
-        )  # fmt: skip
+    if not rows and not found.broken and not any(p.text.endswith(RAW) for p in found.skipped):
         where = source.root if isinstance(source, Manifest) else source
-        raise UsageError(f"There are no photos in {legible(where)}. {left_out}")
+        raise UsageError(f"There are no photos in {legible(where)}. {_left_out(found.skipped)}")
     if journal is not None:
         journal.parent.mkdir(parents=True, exist_ok=True)
     folder = os.path.abspath(root)
@@ -146,7 +143,10 @@ def survey(path: Path, corpus: str = "auto", *, keep_damaged: bool = False) -> I
     if not is_manifest(path):
         result = index(path, corpus, keep_damaged=keep_damaged)
         if not result.manifest.photos:
-            first = (*result.broken, *result.conflicts)[0]
+            first = next(iter((*result.broken, *result.conflicts)), None)
+            if first is None:
+                left_out = _left_out(result.skipped)
+                raise UsageError(f"There are no photos in {legible(path)}. {left_out}")
             raise PhotoError(f"None of the photos in {legible(path)} can be used. {first.text}")
         return result
     given = _all_kept(Manifest.load(path)) if keep_damaged else Manifest.load(path)
@@ -176,6 +176,12 @@ def read_photos(path: Path, corpus: str = "auto", *, keep_damaged: bool = False)
         for problem in problems[:_LISTED]:
             _log.warning("  %s", problem.text)
     return result.manifest
+
+
+def _left_out(skipped: Sequence[Problem]) -> str:
+    if not skipped:
+        return "Check the path."
+    return f"{len(skipped)} files are left out; the first: {skipped[0].text}"
 
 
 def _all_kept(manifest: Manifest) -> Manifest:
