@@ -158,7 +158,8 @@ def test_a_folder_of_raw_files_alone_lists_them_and_is_not_used(tmp_path: Path) 
     """They are no mistake of whoever indexes; but nothing can be trained on them."""
     (tmp_path / "a.orf").write_bytes(STARTS["a.orf"])
     result = index(tmp_path)
-    assert result.manifest.photos == result.broken == ()
+    assert not result.manifest.photos
+    assert not result.broken
     assert [p.text.split(",")[0] for p in result.skipped] == ["a.orf is a raw file"]
     with pytest.raises(UsageError, match=r"no photos in .*1 files are left out.*a\.orf is a raw"):
         survey(tmp_path)
