@@ -6,12 +6,15 @@ import ctypes
 import logging
 import os
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from phototrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Precision = Literal["float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -31,31 +34,37 @@ class Accelerator(Protocol):
         ...
 
 
-def accelerator(precision: Precision, device: DeviceName = "auto") -> Accelerator:
+def accelerator(precision: Precision, device: DeviceName = "auto", **many: Any) -> Fabric:
     """CUDA where it is present (or as `device` says), in bfloat16 autocast or plain float32.
 
-    Raises `UsageError` where CUDA is asked for and not there.
+    `many` is for Fabric, where this is one of several (`processes.team`). Raises `UsageError`
+    where CUDA is asked for and not there.
     """
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here. Choose device='cpu' or 'auto'.")
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    name = kind(device)
     rounding: dict[Precision, Literal["bf16-mixed", "32-true"]] = {
         "bfloat16": "bf16-mixed", "float32": "32-true",
     }  # fmt: skip
     if name == "cpu":
         keep_memory()
-    fabric: Accelerator = Fabric(accelerator=name, devices=1, precision=rounding[precision])
-    return fabric
+    return Fabric(accelerator=name, precision=rounding[precision], **{"devices": 1, **many})
+
+
+def kind(device: DeviceName) -> Literal["cpu", "cuda"]:
+    """What `device` means on this machine; `UsageError` where it is not there."""
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UsageError("There is no CUDA device here. Choose device='cpu' or 'auto'.")
+    return ("cuda" if there else "cpu") if device == "auto" else device
 
 
 def keep_memory() -> None:
     """Let this process keep what it frees, where the C library is glibc.
 
     A training step frees and takes the same memory as the step before. Large pieces of it go back
-    to the system by default, which clears every page anew when it is touched: a fifth of a step.
+    to the system by default, which clears every page again when it is touched: a fifth of a step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
