@@ -74,6 +74,12 @@ def test_help_answers_without_heavy_imports() -> None:
     assert out.stdout.splitlines()[-1] == "[]"
 
 
+def test_more_devices_than_there_are_are_refused_first(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = phototrace(capsys, "train", "manipulation", "--devices", 9999)
+    assert status == 2
+    assert err.startswith("phototrace: 9999 processes cannot train here: there are ")
+
+
 @pytest.mark.parametrize("command", ["index", "audit", "train", "evaluate", "demo"])
 def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     status, out, _ = phototrace(capsys, command, "--help")
