@@ -306,6 +306,20 @@ def test_a_full_disk_is_a_sentence(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_plan_of_a_training_trains_nothing(
+    capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path
+) -> None:
+    photos.save(photos.root / "planned.csv")
+    (tmp_path / "r.toml").write_text(RECIPE.format(task="camera"))
+    asked = "train", tmp_path / "r.toml", "--photos", photos.root / "planned.csv", "--plan"
+    status, out, err = phototrace(capsys, *asked, "--out", tmp_path / "runs")
+    assert status == 0, err
+    assert re.match(r"Training patches: camera \d+\. 1 epochs of \d+ steps\. ", out)
+    status, out, _ = phototrace(capsys, *asked, "--json")
+    assert json.loads(out)["memory"].keys() == {"bfloat16", "float32"}
+    assert not (tmp_path / "runs").exists()
+
+
 def test_interrupting_a_training_leaves_nothing_half_written(
     photos: Manifest, tmp_path: Path
 ) -> None:
