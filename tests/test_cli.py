@@ -74,6 +74,12 @@ def test_help_answers_without_heavy_imports() -> None:
     assert out.stdout.splitlines()[-1] == "[]"
 
 
+def test_more_devices_than_there_are_are_refused_first(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = phototrace(capsys, "train", "manipulation", "--devices", 9999)
+    assert status == 2
+    assert err.startswith("phototrace: 9999 processes cannot train here: there are ")
+
+
 @pytest.mark.parametrize("command", ["index", "audit", "train", "evaluate", "demo"])
 def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     status, out, _ = phototrace(capsys, command, "--help")
@@ -298,6 +304,20 @@ def test_a_full_disk_is_a_sentence(
     assert f"The disk is full ({tmp_path / 'm.csv'})" in err
     assert not (tmp_path / "m.csv").exists()
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_plan_of_a_training_trains_nothing(
+    capsys: pytest.CaptureFixture[str], photos: Manifest, tmp_path: Path
+) -> None:
+    photos.save(photos.root / "planned.csv")
+    (tmp_path / "r.toml").write_text(RECIPE.format(task="camera"))
+    asked = "train", tmp_path / "r.toml", "--photos", photos.root / "planned.csv", "--plan"
+    status, out, err = phototrace(capsys, *asked, "--out", tmp_path / "runs")
+    assert status == 0, err
+    assert re.match(r"Training patches: camera \d+\. 1 epochs of \d+ steps\. ", out)
+    status, out, _ = phototrace(capsys, *asked, "--json")
+    assert json.loads(out)["memory"].keys() == {"bfloat16", "float32"}
+    assert not (tmp_path / "runs").exists()
 
 
 def test_interrupting_a_training_leaves_nothing_half_written(

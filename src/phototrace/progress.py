@@ -42,7 +42,7 @@ _on_stderr = _OnStderr()
 @contextmanager
 def on_stderr() -> Iterator[None]:
     """Show messages and progress on stderr meanwhile."""
-    if _on_stderr in _package.handlers:
+    if is_shown():
         yield
         return
     level = _package.level
@@ -53,6 +53,23 @@ def on_stderr() -> Iterator[None]:
     finally:
         _package.setLevel(level)
         _package.removeHandler(_on_stderr)
+
+
+def is_shown() -> bool:
+    """Whether messages and progress are shown on stderr."""
+    return _on_stderr in _package.handlers
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Show nothing meanwhile, for one of several processes that do the same."""
+    shown = is_shown()
+    _package.removeHandler(_on_stderr)
+    try:
+        yield
+    finally:
+        if shown:
+            _package.addHandler(_on_stderr)
 
 
 def say(text: str) -> None:
@@ -74,7 +91,7 @@ def progress(
     after two seconds instead. `done` is what an interrupted work had behind it; `status` is
     asked for a few words to show.
     """
-    if _on_stderr not in _package.handlers or not sys.stderr.isatty():
+    if not is_shown() or not sys.stderr.isatty():
         yield from _lines(items, total, label, done, status)
         return
     from rich.console import Console
@@ -139,3 +156,14 @@ def parallel_map(
 
     results = Parallel(n_jobs=-1, return_as="generator")(delayed(function)(item) for item in items)
     yield from progress(results, len(items), label)
+
+
+def dismiss_workers() -> None:
+    """End the workers that `parallel_map` keeps for its next call.
+
+    A process that multiprocessing started would wait minutes for them before it ends.
+    """
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from phototrace.errors import DamagedError
-from phototrace.learning.checkpoint import TENSORS, Progress, load_checkpoint, save_checkpoint
+from phototrace.learning.checkpoint import (
+    TENSORS,
+    Progress,
+    figures,
+    load_checkpoint,
+    save_checkpoint,
+)
 from phototrace.learning.network import Network, build_network
 from phototrace.learning.optim import make_optimizer
 from phototrace.learning.recipe import TrainingChoice
@@ -68,21 +74,21 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, kind: str
 
 def test_progress_is_kept_whole(tmp_path: Path) -> None:
     training, progress = Training(), Progress(step=5, metrics=[{"epoch": 1}], seconds=2.5)
-    progress.add("leg", torch.tensor(0.25), torch.tensor(3), torch.tensor(4))
+    progress.add("leg", figures(torch.tensor(0.25), torch.tensor(3), torch.tensor(4)))
     training.save(tmp_path, progress)
     found = training.load(tmp_path)
     assert found is not None
     assert (found.step, found.metrics, found.seconds) == (5, [{"epoch": 1}], 2.5)
     assert found.means() == progress.means() == {"leg": (0.25, 0.75)}
-    found.add("leg", torch.tensor(0.5), torch.tensor(1), torch.tensor(1))
+    found.add("leg", figures(torch.tensor(0.5), torch.tensor(1), torch.tensor(1)))
     assert found.means()["leg"] == pytest.approx(((4 * 0.25 + 0.5) / 5, 4 / 5))
 
 
 def test_means_are_over_patches_not_batches() -> None:
     progress = Progress()
-    progress.add("a", torch.tensor(1.0), torch.tensor(2), torch.tensor(2))
-    progress.add("b", torch.tensor(9.0), torch.tensor(0.5), torch.tensor(1))
-    progress.add("a", torch.tensor(4.0), torch.tensor(1), torch.tensor(4))
+    progress.add("a", figures(torch.tensor(1.0), torch.tensor(2), torch.tensor(2)))
+    progress.add("b", figures(torch.tensor(9.0), torch.tensor(0.5), torch.tensor(1)))
+    progress.add("a", figures(torch.tensor(4.0), torch.tensor(1), torch.tensor(4)))
     assert progress.means() == {"a": (3.0, 0.5), "b": (9.0, 0.5)}
 
 

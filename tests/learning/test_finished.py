@@ -14,6 +14,7 @@ from phototrace.learning import training
 from phototrace.learning.accelerator import accelerator
 from phototrace.learning.batches import Leg
 from phototrace.learning.constrained import ConstrainedConv2d
+from phototrace.learning.epochs import validated
 from phototrace.learning.leg_data import leg_of
 from phototrace.learning.model import Model
 from phototrace.learning.network import Network, Stages, build_network
@@ -22,7 +23,7 @@ from phototrace.learning.preparing import prepare
 from phototrace.learning.recipe import Recipe
 from phototrace.learning.run import Run
 from phototrace.learning.tasks import Task
-from phototrace.learning.training import train_recipe, validated
+from phototrace.learning.training import train_recipe
 from phototrace.photos.manifest import Manifest
 
 LEGS = ("how", "which", "quality")

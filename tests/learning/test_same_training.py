@@ -38,10 +38,10 @@ def experiment(photos: Manifest) -> Experiment:
 
 def plan(experiment: Experiment, *, data: str = "a", **change: Any) -> str:
     made = experiment.config("float32")
-    work = _Work(Path("folder"), experiment, made, None, [], Path("stores"), "cpu")
+    work = _Work(Path("folder"), experiment, made, None, [], Path("stores"), MACHINE)
     store: Any = Store(data)
     stores: dict[str, LegData] = {"which": store}
-    return replace(work, **change)._plan(stores, MACHINE)
+    return replace(work, **change)._plan(stores)
 
 
 def test_choices_data_split_precision_and_threads_tell_trainings_apart(

@@ -196,23 +196,34 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and patch stores.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Continue an interrupted training.")] = False,
+    devices: Annotated[
+        int, typer.Option(help="Processes that train together, each on a CUDA device or core.")
+    ] = 1,
     allow_leaks: Annotated[
         bool,
         typer.Option("--allow-leaks", help="Train even if the split leaks; the run records it."),
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show steps and memory it would take; train nothing.")
     ] = False,
     keep_damaged: KeepDamaged = False,
     as_json: Json = False,
 ) -> None:
     """Train the network of a recipe.
 
-    The patches that it needs are cut first and stored.
+    The patches that it needs are cut first and stored. Under torchrun, the processes that it
+    started train together.
 
     \b
     Examples:
       phototrace train manipulation --photos photos.parquet
+      phototrace train manipulation --photos photos.parquet --devices 2 --plan
       phototrace train transfer-cameras --trunk runs/manipulation --photos photos.parquet
     """
-    from phototrace.learning.preparing import gather_photos
+    from phototrace.learning.accelerator import resolve
+    from phototrace.learning.outlook import outlook
+    from phototrace.learning.preparing import gather_photos, prepare
+    from phototrace.learning.processes import first_then_others, rank, team
     from phototrace.learning.recipe import Recipe
     from phototrace.learning.run import Run
     from phototrace.learning.training import train_recipe
@@ -223,17 +234,27 @@ def train(
     path = recipe_path(recipe)
     read = Recipe.load(path)
     source = Run.load(trunk) if trunk else load_trunk(read, path.parent)
-    found = (
-        photos_of(photos, None, read.photos.corpus, keep_damaged=keep_damaged)
-        if photos
-        else IndexResult(
-            gather_photos(read.photos, path.parent, None, out, keep_damaged=keep_damaged)
+    processes = team(resolve(read.training.precision), devices=devices)
+    with first_then_others():
+        found = (
+            photos_of(photos, None, read.photos.corpus, keep_damaged=keep_damaged)
+            if photos
+            else IndexResult(
+                gather_photos(read.photos, path.parent, None, out, keep_damaged=keep_damaged)
+            )
         )
-    )
-    tell(found)
+    if rank() == 0:
+        tell(found)
+    if plan:
+        seen = outlook(prepare(read, found.manifest), processes.world_size)
+        show(vars(seen), as_json, seen.sentence)
+        return
     run = train_recipe(
-        read, found.manifest, out, resume=resume, allow_leaks=allow_leaks, trunk=source
-    )
+        read, found.manifest, out,
+        resume=resume, allow_leaks=allow_leaks, trunk=source, devices=devices,
+    )  # fmt: skip
+    if rank() > 0:
+        return  # the first process says what there is to say
     rows = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     last = {row["leg"]: row for row in rows}
     facts = {

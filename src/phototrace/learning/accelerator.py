@@ -6,12 +6,15 @@ import ctypes
 import logging
 import os
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from phototrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Precision = Literal["float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -31,24 +34,30 @@ class Accelerator(Protocol):
         ...
 
 
-def accelerator(precision: Precision, device: DeviceName = "auto") -> Accelerator:
+def accelerator(precision: Precision, device: DeviceName = "auto", **many: Any) -> Fabric:
     """CUDA where it is present (or as `device` says), in bfloat16 autocast or plain float32.
 
-    Raises `UsageError` where CUDA is asked for and not there.
+    `many` is for Fabric, where this is one of several (`processes.team`). Raises `UsageError`
+    where CUDA is asked for and not there.
     """
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here. Choose device='cpu' or 'auto'.")
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    name = kind(device)
     rounding: dict[Precision, Literal["bf16-mixed", "32-true"]] = {
         "bfloat16": "bf16-mixed", "float32": "32-true",
     }  # fmt: skip
     if name == "cpu":
         keep_memory()
-    fabric: Accelerator = Fabric(accelerator=name, devices=1, precision=rounding[precision])
-    return fabric
+    return Fabric(accelerator=name, precision=rounding[precision], **{"devices": 1, **many})
+
+
+def kind(device: DeviceName) -> Literal["cpu", "cuda"]:
+    """What `device` means on this machine; `UsageError` where it is not there."""
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UsageError("There is no CUDA device here. Choose device='cpu' or 'auto'.")
+    return ("cuda" if there else "cpu") if device == "auto" else device
 
 
 def keep_memory() -> None:
@@ -83,9 +92,11 @@ def computes_bfloat16() -> bool:
 
 def to_input(patches: Tensor, device: torch.device) -> Tensor:
     """Uint8 patches `(n, c, h, w)` as float32 with values 0..255, channels last in memory."""
+    # First there, then float32: a quarter of the bytes, and nobody waits for what is pinned.
+    there = patches.to(device, non_blocking=True)
     if patches.ndim != 4:  # what a trunk gave above its convolutions
-        return patches.to(device)
-    return patches.to(device, torch.float32, memory_format=torch.channels_last)
+        return there
+    return there.to(torch.float32, memory_format=torch.channels_last)
 
 
 def place(network: Module, device: torch.device) -> Module:

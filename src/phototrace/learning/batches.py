@@ -145,8 +145,20 @@ def _draw(
     return np.concatenate(drawn)
 
 
-def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[Batch]:
-    """The batches of steps `first` to `last` (exclusive), read ahead while the network works."""
+def batches(
+    legs: Sequence[Leg],
+    first: int,
+    last: int,
+    seed: int,
+    *,
+    share: tuple[int, int] = (0, 1),
+    pinned: bool = False,
+) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` (exclusive), read ahead while the network works.
+
+    `share` says which process of how many reads them: each takes its rows of every batch. `pinned`
+    puts them where a device fetches them while the processor goes on.
+    """
     steps = steps_per_epoch(legs)
     orders: list[NDArray[np.int64]] = []
     ahead: list[Future[Batch]] = []
@@ -160,35 +172,48 @@ def batches(legs: Sequence[Leg], first: int, last: int, seed: int) -> Iterator[B
                         for number, leg in enumerate(legs) if not leg.patches_of
                     ]  # fmt: skip
                 rows = [order[place] for order in orders]
-                ahead.append(reader.submit(_batch, legs, rows, [seed, epoch], place))
+                asked = reader.submit(_batch, legs, rows, [seed, epoch], place, share, pinned)
+                ahead.append(asked)
             if step >= first + AHEAD:
                 yield ahead.pop(0).result()
 
 
 def _batch(
-    legs: Sequence[Leg], rows: Sequence[NDArray[np.int64]], draw: Sequence[int], place: int
+    legs: Sequence[Leg],
+    rows: Sequence[NDArray[np.int64]],
+    draw: Sequence[int],
+    place: int,
+    share: tuple[int, int],
+    pinned: bool,
 ) -> Batch:
-    """The batch of one step: `draw` is seed and epoch, `place` the step in its epoch."""
-    seed, epoch = draw
+    """One process's share of a step: `draw` is seed and epoch, `place` the step in its epoch."""
+    (seed, epoch), (rank, processes) = draw, share
     owners = [(number, leg) for number, leg in enumerate(legs) if not leg.patches_of]
     read = {}
-    for (number, leg), own in zip(owners, rows, strict=True):
-        patches, given = _read(leg, own, [seed, number, epoch], place)
-        read[leg.name] = as_tensor(patches), own, given
+    for (number, leg), every in zip(owners, rows, strict=True):
+        size = leg.batch_size // processes
+        own = every[rank * size : (rank + 1) * size]
+        first = place * leg.batch_size + rank * size
+        patches, given = _read(leg, own, [seed, number, epoch], first)
+        read[leg.name] = _ready(as_tensor(patches), pinned), own, given
     batch = {}
     for leg in legs:
         tensor, own, given = read[leg.patches_of or leg.name]
         labels = leg.labels(own, given, of_fresh=leg.fresh is not None)
-        batch[leg.name] = tensor, torch.from_numpy(labels)
+        batch[leg.name] = tensor, _ready(torch.from_numpy(labels), pinned)
     return batch
 
 
+def _ready(tensor: Tensor, pinned: bool) -> Tensor:
+    return tensor.pin_memory() if pinned else tensor
+
+
 def _read(
-    leg: Leg, rows: NDArray[np.int64], draw: Sequence[int], step: int
+    leg: Leg, rows: NDArray[np.int64], draw: Sequence[int], first: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Patches and their labels: from a leg's store, or cut now as the place in the epoch has it."""
     if leg.fresh is not None:
-        return leg.fresh.read(rows, draw, step * leg.batch_size)
+        return leg.fresh.read(rows, draw, first)
     assert leg.store is not None
     return leg.store.read(rows), leg.store.label[rows]
 

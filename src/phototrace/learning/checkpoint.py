@@ -41,15 +41,19 @@ class Progress:
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, leg: str, loss: torch.Tensor, score: torch.Tensor, patches: torch.Tensor) -> None:
-        """Count a batch of a leg: mean loss, sum of scores, number of patches with a label."""
-        new = torch.stack([loss.detach().double() * patches, score.double(), patches.double()])
+    def add(self, leg: str, new: torch.Tensor) -> None:
+        """Count a batch of a leg by its `figures`."""
         self.sums[leg] = self.sums[leg].to(new.device) + new if leg in self.sums else new
 
     def means(self) -> dict[str, tuple[float, float]]:
         """Leg -> mean loss and mean score of the running epoch, fetched from the device."""
         found = {leg: sums.tolist() for leg, sums in self.sums.items()}
         return {leg: (a / max(1, n), b / max(1, n)) for leg, (a, b, n) in found.items()}
+
+
+def figures(loss: torch.Tensor, score: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """What `Progress` sums, `(3,)`, of mean loss, sum of scores, and patches with a label."""
+    return torch.stack([loss.detach().double() * patches, score.double(), patches.double()])
 
 
 def save_checkpoint(

@@ -2,37 +2,38 @@
 
 Each step reads a batch a leg, sums the legs' losses, and takes one optimiser step, after which
 the constraint (Eq. 4) is put back. There is no early stopping: the last epoch's weights stand.
+Several processes may take each step together (`processes`); the first alone writes and says what
+it does.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from phototrace.errors import UsageError
 from phototrace.files import hash_of, is_complete, locked
 from phototrace.learning.accelerator import (
     Accelerator,
     DeviceName,
-    accelerator,
     place,
     resolve,
     to_input,
 )
 from phototrace.learning.batches import Batch, Leg, batches, steps_per_epoch
-from phototrace.learning.checkpoint import Progress, load_checkpoint, save_checkpoint
+from phototrace.learning.checkpoint import Progress, figures, load_checkpoint, save_checkpoint
+from phototrace.learning.epochs import close_epoch
 from phototrace.learning.fast import lanes_of
 from phototrace.learning.leaks import check_leaks
 from phototrace.learning.leg_data import LegData, leg_data
-from phototrace.learning.model import BATCH, answers
 from phototrace.learning.model_files import ModelConfig
 from phototrace.learning.network import Backbone, Network
 from phototrace.learning.optim import learning_rate, make_optimizer, set_learning_rate
@@ -43,6 +44,18 @@ from phototrace.learning.preparing import (
     skipped_note,
     split_facts,
     trained_photos,
+)
+from phototrace.learning.processes import (
+    average_,
+    count,
+    first_then_others,
+    label_shares,
+    rank,
+    require_dealt,
+    require_same,
+    team,
+    together,
+    wait,
 )
 from phototrace.learning.recipe import Recipe, TrainingChoice
 from phototrace.learning.run import STORES, Run, machine_facts, require_free, write_run
@@ -79,6 +92,7 @@ def train_recipe(
     allow_leaks: bool = False,
     trunk: Run | None = None,
     device: DeviceName = "auto",
+    devices: int = 1,
     told: bool = False,
 ) -> Run:
     """Train what `recipe` says and leave the run in `out / recipe.name`.
@@ -90,7 +104,29 @@ def train_recipe(
     the place of the recipe's `trunk_from` (which starts from the working folder here): its stages
     up to `share_depth` are frozen, and the stages above are trained from the start. Notes on the
     photos are said, unless they were `told` before.
+
+    `devices` processes train together, each on a CUDA device or core of its own and with its share
+    of every batch. In a script that torchrun has started, these processes train together.
     """
+    machine = team(resolve(recipe.training.precision), device, devices)
+    sizes = {leg: recipe.cutting(leg).batch_size for leg in recipe.legs}
+    require_dealt(sizes, machine.world_size)
+    work = partial(_train_recipe, recipe, manifest, out, resume, backbone, allow_leaks, trunk, told)
+    return together(machine, work) or Run.load(out / recipe.name)
+
+
+def _train_recipe(
+    recipe: Recipe,
+    manifest: Manifest,
+    out: Path,
+    resume: bool,
+    backbone: Backbone | None,
+    allow_leaks: bool,
+    trunk: Run | None,
+    told: bool,
+    machine: Accelerator,
+) -> Run:
+    """`train_recipe` in one process."""
     folder = out / recipe.name
     trunk = trunk or load_trunk(recipe, Path())
     check_trunk(recipe, trunk)
@@ -99,14 +135,15 @@ def train_recipe(
     network = config.network(backbone, seed=recipe.training_seed)
     if trunk is not None:
         take_trunk(network, trunk, backbone)
-    experiment = replace(experiment, manifest=with_traces(experiment.manifest, out / STORES))
-    leaks = check_leaks(
-        experiment.manifest, experiment.split, out / STORES,
-        trunk=trunk, test_devices=recipe.split.test_devices, allowed=allow_leaks,
-    )  # fmt: skip
-    with locked(folder):
+    with first_then_others():
+        experiment = replace(experiment, manifest=with_traces(experiment.manifest, out / STORES))
+        leaks = check_leaks(
+            experiment.manifest, experiment.split, out / STORES,
+            trunk=trunk, test_devices=recipe.split.test_devices, allowed=allow_leaks,
+        )  # fmt: skip
+    with locked(folder) if rank() == 0 else nullcontext():
         require_free(folder, recipe, experiment.split.hash, resume)
-        work = _Work(folder, experiment, config, trunk, leaks, out / STORES, device, told)
+        work = _Work(folder, experiment, config, trunk, leaks, out / STORES, machine, told)
         return work.train(network)
 
 
@@ -120,16 +157,16 @@ class _Work:
     trunk: Run | None
     leaks: Sequence[Leak]
     stores: Path
-    device: DeviceName
+    machine: Accelerator
     told: bool = False
 
     def train(self, network: Network) -> Run:
         """The run, trained now, or returned as it is where it is there already."""
         recipe = self.experiment.recipe
-        data = leg_data(self.experiment, self.stores)
+        with first_then_others():
+            data = leg_data(self.experiment, self.stores)
         legs = [one.leg for one in data.values()]
-        machine = accelerator(self.config.precision, self.device)
-        plan = self._plan(data, machine)
+        plan = self._plan(data)
         if is_complete(self.folder):
             return self._finished(plan)
         provenance = self._provenance(data, legs, plan)
@@ -137,7 +174,8 @@ class _Work:
             say(note)
         trained, above = network, None
         if self.trunk is not None:
-            above = self._trunk_output(network, self.trunk, legs[0], machine)
+            with first_then_others():
+                above = self._trunk_output(network, self.trunk, legs[0])
             provenance["trunk"] = {
                 "run": self.trunk.name, "hash": self.trunk.hash,
                 "stored": above.hash if above else None,
@@ -147,23 +185,27 @@ class _Work:
         if above is not None:
             legs = [replace(leg, store=above) for leg in legs]
             trained = network.above_trunk()
+        require_same(plan)
         done = train(
-            trained, legs, recipe.training, self.folder, machine,
+            trained, legs, recipe.training, self.folder, self.machine,
             plan=plan, preset=recipe.network.preset, seed=recipe.training_seed,
         )  # fmt: skip
+        with first_then_others():
+            return self._kept(network, done, provenance) if rank() == 0 else Run.load(self.folder)
+
+    def _kept(self, network: Network, done: Progress, provenance: dict[str, Any]) -> Run:
+        """The run, written."""
         provenance["seconds"] = round(done.seconds, 1)
         facts = with_trained(split_facts(self.experiment), self.trunk)
         config = replace(self.config, trained_on=_trained_on(provenance, facts["hash"]))
         run = write_run(
-            self.folder, recipe, config, network, done.metrics, provenance, facts,
+            self.folder, self.experiment.recipe, config, network, done.metrics, provenance, facts,
             remember_trained(trained_photos(self.experiment), self.trunk),
         )  # fmt: skip
         shutil.rmtree(self.folder / "checkpoint")
         return run
 
-    def _trunk_output(
-        self, network: Network, trunk: Run, leg: Leg, machine: Accelerator
-    ) -> TrunkOutput | None:
+    def _trunk_output(self, network: Network, trunk: Run, leg: Leg) -> TrunkOutput | None:
         store = leg.store
         if leg.fresh or not isinstance(store, PatchStore):
             return None  # other patches in every epoch: the trunk runs on each
@@ -172,17 +214,18 @@ class _Work:
             "precision": self.config.precision,
         }  # fmt: skip
         gigabytes = self.experiment.recipe.training.trunk_store_gb
-        return store_trunk_output(network, store, names, self.stores, machine, gigabytes)
+        return store_trunk_output(network, store, names, self.stores, self.machine, gigabytes)
 
-    def _plan(self, data: Mapping[str, LegData], machine: Accelerator) -> str:
+    def _plan(self, data: Mapping[str, LegData]) -> str:
         """Names all that the weights depend on: what is resumed must be the same."""
         return hash_of({
+            **({"processes": count()} if count() > 1 else {}),
             "recipe": self.experiment.recipe.choices(),
             "trunk": self.trunk.hash if self.trunk else None,
             "data": {name: one.hash for name, one in data.items()},
             "split": self.experiment.split.hash,
             "threads": torch.get_num_threads(),
-            "device": machine.device.type,
+            "device": self.machine.device.type,
             "precision": self.config.precision,
             "torch": torch.__version__,
         })  # fmt: skip
@@ -217,7 +260,7 @@ class _Work:
             ),
             "skipped": skipped,
             "notes": [*self.experiment.notes, *lost],
-            "machine": machine_facts(),
+            "machine": {**machine_facts(), "processes": count()},
         }
 
 
@@ -248,15 +291,19 @@ def train(
     place(network, machine.device).train()
     optimizer = make_optimizer(network, choice, preset)
     state = load_checkpoint(folder / "checkpoint", plan, network, optimizer) or Progress()
+    wait()  # until every process has read what the first is about to replace
+    first = rank() == 0
     tasks = {leg.name: leg.task for leg in legs}
     weights = {leg.name: leg.weight for leg in legs}
     per_epoch = steps_per_epoch(legs)
     total = per_epoch * choice.epochs
     freeze_from = total * (1 - choice.freeze_batch_norm)
     patches = sum(leg.batch_size for leg in legs if not leg.patches_of)
-    watch = Watch(folder, tasks, state, patches)
+    watch = Watch(folder, tasks, state, patches, logs=first)
 
     def checkpoint() -> None:
+        if not first:
+            return
         watch.fetch(state)
         state.seconds = watch.seconds()
         save_checkpoint(folder / "checkpoint", plan, network, optimizer, state)
@@ -265,7 +312,10 @@ def train(
         checkpoint()
     saved = time.monotonic()
     norms_frozen = False
-    stream = batches(legs, state.step, total, seed)
+    stream = batches(
+        legs, state.step, total, seed,
+        share=(rank(), count()), pinned=machine.device.type == "cuda",
+    )  # fmt: skip
     for batch in show_progress(stream, total, "Training", done=state.step, status=watch.status):
         if state.step >= freeze_from and not norms_frozen:
             network.freeze_batch_norm_()
@@ -278,7 +328,7 @@ def train(
         if state.step % per_epoch == 0:
             watch.fetch(state)
             close_epoch(network, legs, machine, state, per_epoch, watch)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS and state.step < total:
+        if first and time.monotonic() - saved > CHECKPOINT_SECONDS and state.step < total:
             checkpoint()
             saved = time.monotonic()
     checkpoint()
@@ -316,53 +366,20 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     once = {id(patches): to_input(patches, machine.device) for patches, _ in batch.values()}
     inputs = {leg: once[id(patches)] for leg, (patches, _) in batch.items()}
+    labels = {leg: y.to(machine.device, non_blocking=True) for leg, (_, y) in batch.items()}
+    counts = {leg: tasks[leg].count(y) for leg, y in labels.items()}
+    shares = label_shares(counts)
     with machine.autocast():
         scores = network(inputs, weights)
-    total = torch.zeros((), device=machine.device)
-    for leg, (_, labels) in batch.items():
-        labels = labels.to(machine.device)
-        loss = tasks[leg].loss(scores[leg], labels)
-        total = total + loss
+    total, found = torch.zeros((), device=machine.device), {}
+    for leg, y in labels.items():
+        loss = tasks[leg].loss(scores[leg], y)
+        total = total + loss * shares[leg]
         with torch.no_grad():
-            task = tasks[leg]
-            state.add(leg, loss, task.score(scores[leg], labels), task.count(labels))
+            found[leg] = figures(loss, tasks[leg].score(scores[leg], y), counts[leg])
     total.backward()  # type: ignore[no-untyped-call]
+    average_(network, found)
+    for leg, new in found.items():
+        state.add(leg, new)
     optimizer.step()
     network.project_()
-
-
-def close_epoch(
-    network: Network,
-    legs: Sequence[Leg],
-    machine: Accelerator,
-    state: Progress,
-    per_epoch: int,
-    watch: Watch,
-) -> None:
-    """Add the epoch's figures, also those on the validation part; start the next sums."""
-    means = state.means()
-    for leg in legs:
-        loss, score = means[leg.name]
-        row: dict[str, Any] = {
-            "epoch": state.step // per_epoch,
-            "step": state.step,
-            "leg": leg.name,
-            "loss": loss,
-            leg.task.metric: score,
-        }
-        if len(leg.validation):
-            key = f"validation_{leg.task.metric}"
-            row[key] = validated(network, leg, machine)
-            watch.log.add_scalar(f"{leg.name}/{key}", row[key], state.step)
-        state.metrics.append(row)
-    state.sums = {}
-    network.train()
-
-
-def validated(network: Network, leg: Leg, machine: Accelerator) -> float:
-    """`Task.figure` of a leg on its validation part, all its patches."""
-    assert leg.store is not None
-    rows = np.split(leg.validation, range(BATCH, len(leg.validation), BATCH))
-    pieces: Iterator[NDArray[Any]] = (leg.store.read(piece) for piece in rows)
-    said = np.concatenate(list(answers(network, pieces, machine, leg.name, leg.task)))
-    return leg.task.figure(said, leg.held_labels)

@@ -21,15 +21,25 @@ class Watch:
         tasks: Leg name -> its task.
         state: Where the training begins or goes on.
         patches_per_step: Of all legs.
+        logs: Whether it writes to `folder / "tensorboard"`.
     """
 
     def __init__(
-        self, folder: Path, tasks: Mapping[str, Task], state: Progress, patches_per_step: int
+        self,
+        folder: Path,
+        tasks: Mapping[str, Task],
+        state: Progress,
+        patches_per_step: int,
+        *,
+        logs: bool = True,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder, self.tasks, self.per_step = folder, tasks, patches_per_step
-        self.log: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step or None)
+        self._log: Any = None
+        if logs:
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder = folder / "tensorboard"
+            self._log = SummaryWriter(str(folder), purge_step=state.step or None)
         self.state, self.first, self.before = state, state.step, state.seconds
         self.started = time.monotonic()
         self.means: Mapping[str, tuple[float, float]] = {}
@@ -48,10 +58,15 @@ class Watch:
             )
         if rate is None:
             return
-        self.log.add_scalar("learning_rate", rate, state.step)
+        self.log("learning_rate", rate, state.step)
         for leg, (loss, score) in self.means.items():
-            self.log.add_scalar(f"{leg}/loss", loss, state.step)
-            self.log.add_scalar(f"{leg}/{self.tasks[leg].metric}", score, state.step)
+            self.log(f"{leg}/loss", loss, state.step)
+            self.log(f"{leg}/{self.tasks[leg].metric}", score, state.step)
+
+    def log(self, name: str, value: float, step: int) -> None:
+        """Add a figure to the log, where there is one."""
+        if self._log is not None:
+            self._log.add_scalar(name, value, step)
 
     def status(self) -> str:
         """Speed, and what was last fetched: loss, score, the last epoch on the validation part."""
@@ -76,4 +91,5 @@ class Watch:
 
     def close(self) -> None:
         """Finish the log."""
-        self.log.close()
+        if self._log is not None:
+            self._log.close()
