@@ -7,7 +7,6 @@ command runs, so that help is shown at once.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,27 +113,14 @@ def audit(
       phototrace audit photos/ --corpus exif
       phototrace audit manipulation --photos photos.parquet
     """
-    from phototrace.photos.audit import audit as find_leaks
-    from phototrace.photos.audit import split_from_column
-    from phototrace.photos.copies import check
+    from phototrace.photos.auditing import audit_photos, audited
     from phototrace.photos.indexing import IndexResult, is_manifest
 
     if Path(source).is_dir() or is_manifest(Path(source)):
         if photos or trunk:
             raise UsageError("--photos and --trunk go with a recipe, not with a manifest.")
         found = photos_of(Path(source), corpus, keep_damaged=keep_damaged)
-        manifest = replace(found.manifest, photos=found.listed)
-        if not manifest.photos:
-            raise UsageError(f"{source} lists no photos. Index a folder with photos.")
-        column = next((c for c in manifest.columns if c.strip().lower() == "part"), "part")
-        hand_made = any(r.extra.get(column, "").strip() for r in manifest.photos)
-        if by and not hand_made:
-            raise UsageError(
-                "--by needs a manifest whose column 'part' says train, validation or test."
-            )
-        split = split_from_column(manifest, column, by=by or "photo") if hand_made else None
-        notes = list(split.notes) if split else []
-        of_trunk = []
+        made = audit_photos(found, by, keep_damaged=keep_damaged)
     else:
         from phototrace.learning.leaks import trunk_leaks
         from phototrace.learning.preparing import gather_photos, prepare
@@ -155,36 +141,27 @@ def audit(
             else IndexResult(gather_photos(recipe.photos, path.parent, None, Path("runs")))
         )
         experiment = prepare(recipe, found.manifest)
-        manifest = with_traces(experiment.manifest, Path("runs") / STORES)
-        split = experiment.split
-        notes = list(experiment.notes)
+        manifest, split = with_traces(experiment.manifest, Path("runs") / STORES), experiment.split
         devices = recipe.split.test_devices
         of_trunk = trunk_leaks(manifest, split, trained, devices) if trained else []
-    if found.just_read:
-        problems = [*found.broken, *found.duplicates, *found.conflicts]
-    else:
-        checked = check(manifest, keep_damaged=keep_damaged)
-        problems = list(dict.fromkeys([*checked, *found.conflicts]))
-    bad = {p.path for p in problems if p.kind not in ("duplicate", "conflict")}
-    sound = replace(manifest, photos=tuple(r for r in manifest.photos if r.path not in bad))
-    leaks = [*find_leaks(sound, split), *of_trunk]
+        made = audited(
+            found, manifest, split, experiment.notes, of_trunk, keep_damaged=keep_damaged
+        )
+    notes = [*found.notes, *made.notes]
     facts = {
-        "photos": len({r.path for r in manifest.photos} | bad),
-        "split": split.hash if split else None,
+        "photos": made.photos,
+        "split": made.split.hash if made.split else None,
         **facts_of(found),
-        "notes": [*found.notes, *notes],
-        "broken": [vars(p) for p in problems],
-        "leaks": [vars(leak) for leak in leaks],
+        "notes": notes,
+        "broken": [vars(p) for p in made.problems],
+        "leaks": [vars(leak) for leak in made.leaks],
     }
-    show(facts, as_json, lambda: "\n".join([
-        f"{facts['photos']} photos: {len(problems)} broken or duplicate, {len(leaks)} leaks.",
-        *found.notes,
-        *notes,
-    ]))  # fmt: skip
-    list_items("are broken or duplicate", problems)
+    counts = f"{len(made.problems)} broken or duplicate, {len(made.leaks)} leaks."
+    show(facts, as_json, lambda: "\n".join([f"{made.photos} photos: {counts}", *notes]))
+    list_items("are broken or duplicate", made.problems)
     list_found(found, "broken", "duplicates", "conflicts")
-    list_items("leak", leaks)
-    raise typer.Exit(1 if problems or leaks else 0)
+    list_items("leak", made.leaks)
+    raise typer.Exit(1 if made.problems or made.leaks else 0)
 
 
 @app.command()
