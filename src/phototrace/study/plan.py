@@ -319,17 +319,13 @@ class _Maker:
         recipe = Recipe.parse({**data, "legs": legs, "training": training, "network": network})
         short = label(features, way, targets, depth)
         return Training(
-            features=features,
-            way=way,
-            targets=targets,
-            depth=depth,
-            seed=self.seed,
+            features=features, way=way, targets=targets, depth=depth, seed=self.seed,
             recipe=self._named(recipe, short, trunk),
             trunk=trunk.name if trunk else None,
             patches=patches,
             steps=per_epoch * training["epochs"],
             retrained=_retrained(recipe, {t: self.experiment.tasks[t].outputs for t in legs}),
-        )
+        )  # fmt: skip
 
     def _repeats(self, targets: Sequence[str]) -> float:
         """How often A+B show the patches of A or B in one epoch: alone it gets as many passes.
