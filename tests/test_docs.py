@@ -61,6 +61,7 @@ def load(path: str) -> ModuleType:
             "results/studies/frozen_batch_norm.py",
             lambda program: program.tables(),
         ),
+        ("docs/results.md", "results/fresh/fresh.py", lambda program: program.tables()),
         ("docs/simulator.md", "results/simulator/train.py", lambda program: program.real_tables()),
         (
             "docs/mechanisms.md",

@@ -1,4 +1,4 @@
-"""Fixed and fresh patches, as many passes of each: the tables "fresh" of docs/results.md.
+"""Fixed and fresh patches, as many passes of each: the table "fresh" of docs/results.md.
 
     python results/fresh/fresh.py simulated --out FOLDER [--write]
     python results/fresh/fresh.py real PHOTOS --out FOLDER [--write]
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phototrace.evidence.comparison import compare
-from phototrace.evidence.evaluation import evaluate
+from phototrace.evidence.evaluation import patch_trials
 from phototrace.evidence.inference import predict_photos
 from phototrace.evidence.kinds import with_classes
 from phototrace.evidence.markdown import (
@@ -71,59 +71,65 @@ def real_recipe(patches: str) -> Recipe:
     return Recipe.parse({**long, "name": f"{patches}-devices", "training": training})
 
 
-def tested(recipe: Recipe, photos: Manifest | None, out: Path) -> Predictions:
-    """Predictions of what a recipe trains, kept beside this program as well."""
+def train(recipe: Recipe, photos: Manifest | None, out: Path) -> None:
+    """Train and test a recipe; its predictions are kept beside this program."""
     manifest = photos or gather_photos(recipe.photos, HERE, None, out)
     run = train_recipe(recipe, manifest, out / "runs", resume=True)
     said = with_classes(predict_photos(run, manifest, out / "tests").predictions)
-    said.compact().save(HERE / f"predictions-{recipe.name}.parquet")
-    return said
+    said.compact().save(stored(recipe))
 
 
-def compared(what: str, both: dict[str, Predictions]) -> tuple[str, ...]:
-    """A row: accuracy of either way, and their difference."""
-    figures = [percent_and_interval(evaluate(both[way]).accuracy) for way in WAYS]
+def stored(recipe: Recipe) -> Path:
+    """Where a recipe's predictions are kept."""
+    return HERE / f"predictions-{recipe.name}.parquet"
+
+
+def compared(what: str, recipes: dict[str, Recipe]) -> tuple[str, ...]:
+    """A row: accuracy of either way, and their difference, from the stored predictions."""
+    both = {way: Predictions.load(stored(recipe)) for way, recipe in recipes.items()}
+    figures = [percent_and_interval(patch_trials(both[way]).figure()) for way in WAYS]
     return what, *figures, points_and_interval(compare(both["fresh"], both["fixed"]))
 
 
-HEAD = ("trained on", "fixed patches, %", "fresh patches, %", "difference, points")
-
-
-def simulated(out: Path) -> str:
-    """The table of simulated cameras."""
-    rows = []
-    for scenes in SCENES:
-        both = {way: tested(simulated_recipe(scenes, way), None, out) for way in WAYS}
-        rows.append(compared(f"20 simulated models, {scenes} scenes, 64 px", both))
-        print(rows[-1], flush=True)
-    return table(HEAD, rows)
-
-
-def real(photos: Manifest, out: Path) -> str:
-    """The table of real ones."""
-    both = {way: tested(real_recipe(way), photos, out) for way in WAYS}
-    return table(HEAD, [compared("15 real models of three devices or more, 128 px", both)])
+def tables() -> dict[str, str]:
+    """The tables of what is stored."""
+    rows = {
+        f"20 simulated models, {scenes} scenes, 64 px": {
+            way: simulated_recipe(scenes, way) for way in WAYS
+        }
+        for scenes in SCENES
+    }
+    rows["15 real models, 128 px"] = {way: real_recipe(way) for way in WAYS}
+    there = {
+        what: recipes for what, recipes in rows.items()
+        if all(stored(recipe).is_file() for recipe in recipes.values())
+    }  # fmt: skip
+    head = ("cameras", "fixed patches, %", "fresh patches, %", "difference, points")
+    return {"fresh": table(head, (compared(*row) for row in there.items()))}
 
 
 @on_stderr()
 def main() -> None:
-    """Make a table, print it, and write it into the page if asked."""
+    """Train what is not trained yet, print the table, and write it into the page if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("simulated", "real"))
     parser.add_argument("photos", type=Path, nargs="?", help="a manifest of real photos")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    if asked.what == "real" and asked.photos is None:
-        parser.error("real needs photos: a manifest")
-    made = (
-        simulated(asked.out)
-        if asked.what == "simulated"
-        else real(read_photos(asked.photos), asked.out)
-    )
-    print(made)
+    if asked.what == "real":
+        if asked.photos is None:
+            parser.error("real needs photos: a manifest")
+        photos = read_photos(asked.photos)
+        recipes = [real_recipe(way) for way in WAYS]
+    else:
+        photos = None
+        recipes = [simulated_recipe(scenes, way) for scenes in SCENES for way in WAYS]
+    for recipe in recipes:
+        train(recipe, photos, asked.out)
+    print(tables()["fresh"])
     if asked.write:
-        fill_page(PAGE, {f"fresh {asked.what}": made})
+        fill_page(PAGE, tables())
 
 
 if __name__ == "__main__":
