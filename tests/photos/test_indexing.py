@@ -247,10 +247,15 @@ def test_photos_a_second_apart_are_one_burst_by_any_date(
         main = [(271, 2, b"Acme\0"), (272, 2, b"Cam\0"), *(entry if tag == 306 else [])]
         data = exif_of(main, [] if tag == 306 else entry)
         picture(number).save(tmp_path / f"{number}.jpg", exif=b"Exif\0\0" + data)
-    photos = index(tmp_path, corpus="exif").manifest.photos
+    result = index(tmp_path, corpus="exif")
+    photos = result.manifest.photos
     assert len({p.burst for p in photos[:3]} - {""}) == 1
     assert photos[3].burst == ""
     assert {p.extra["taken_from"] for p in photos} == {taken_from}
+    told = [note for note in result.notes if "no DateTimeOriginal" in note]
+    tags = {"digitized": "DateTimeDigitized", "modified": "DateTime"}
+    text = "4 photos have no DateTimeOriginal: the time of 4 is {}."
+    assert told == ([text.format(tags[taken_from])] if taken_from else [])
 
 
 def test_a_clock_that_was_reset_makes_no_burst_and_is_named(

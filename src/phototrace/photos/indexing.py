@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +122,8 @@ def index(
     return IndexResult(
         manifest, tuple(broken), tuple(found.skipped), sifted.duplicates,
         tuple(reading.problems),
-        (*reading.notes, *labelling.on_unknown(photos), *labelling.notes, *shared, *clocks),
+        (*reading.notes, *labelling.on_unknown(photos), *labelling.notes, *shared, *clocks,
+         *_on_other_times(photos)),
         sifted.conflicts, tuple(labelling.contradictions), tuple(listed), just_read=True,
     )  # fmt: skip
 
@@ -323,6 +325,17 @@ def _with_bursts(photos: Sequence[PhotoRecord]) -> tuple[Sequence[PhotoRecord], 
     bursts = find_bursts(photos)
     named = [replace(photo, burst=bursts.get(photo.id, "")) for photo in photos]
     return named, _on_reset_clocks(photos)
+
+
+def _on_other_times(photos: Sequence[PhotoRecord]) -> list[str]:
+    """One note on times that are not those of DateTimeOriginal."""
+    named = {"digitized": "DateTimeDigitized", "modified": "DateTime"}
+    found = Counter(photo.extra.get("taken_from", "") for photo in photos)
+    counts = [f"{found[by]} is {tag}" for by, tag in named.items() if found[by]]
+    if not counts:
+        return []
+    total = sum(found[by] for by in named)
+    return [f"{total} photos have no DateTimeOriginal: the time of {', of '.join(counts)}."]
 
 
 def _on_reset_clocks(photos: Sequence[PhotoRecord]) -> list[str]:
