@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from phototrace import cli, demo
+from phototrace import demo
 from phototrace.photos.manifest import Manifest
+
+from .commands import phototrace
 
 RECIPE = """
 name = "small"
@@ -32,20 +34,6 @@ blocks_per_photo = 2
 epochs = 1
 optimizer = "adamw"
 """
-
-
-def phototrace(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run a command in this process; return exit status, stdout, stderr."""
-    saved, sys.argv = sys.argv, ["phototrace", *map(str, arguments)]
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    finally:
-        sys.argv = saved
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,15 @@
 import itertools
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from phototrace import cli
 from phototrace.photos.manifest import Manifest
+
+from .commands import phototrace
 
 RECIPE = """
 name = "small"
@@ -30,20 +30,6 @@ blocks_per_photo = 2
 [training]
 epochs = 1
 """
-
-
-def phototrace(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run a command in this process; return exit status, stdout, stderr."""
-    saved, sys.argv = sys.argv, ["phototrace", *map(str, arguments)]
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as end:
-        status = int(end.code or 0)
-    finally:
-        sys.argv = saved
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from phototrace.evidence.report import Evaluated, NextStep, write_report
 from phototrace.files import write_json
 from phototrace.learning.network import Backbone
 from phototrace.learning.run import Run
+from phototrace.photos.completing import with_traces
 from phototrace.photos.manifest import Manifest
 
 PAGE, RESULTS = "index.html", "evaluation.json"
@@ -105,6 +106,7 @@ def assess(
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise UsageError(f"Two of the runs are called {max(names, key=names.count)!r}. Rename one.")
+    manifest = with_traces(manifest, out / "stores")  # once for all legs and runs
     tested: list[tuple[Run, Tested]] = []
     untested: dict[str, str] = {}
     for run, leg in ((each, leg) for each in runs for leg in each.tasks):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phototrace.learning.batches import AS_GIVEN, Leg
 from phototrace.learning.preparing import Experiment, require_a_batch, taken_by_leg
+from phototrace.learning.recipe import LegChoice
 from phototrace.learning.tasks import Task
 from phototrace.patches.building import build_store
 from phototrace.patches.decoded import decode_photos, decoded_key
@@ -101,13 +103,20 @@ def leg_of(experiment: Experiment, name: str, store: PatchStore) -> Leg:
     choice, task = experiment.recipe.legs[name], experiment.tasks[name]
     rows = store.rows("train")
     require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
-    strata = None
-    if task.column and choice.balance == "draw":
-        _, device = np.unique(store.column("device")[rows], return_inverse=True)
-        strata = np.stack([store.label[rows].astype(np.int64), device], axis=1)
+    strata = _strata(choice, task, store.label[rows], store.column("device")[rows])
     return Leg(
         name, task, store, rows, store.rows("validation"), choice.batch_size, choice.weight, strata
     )
+
+
+def _strata(
+    choice: LegChoice, task: Task, labels: NDArray[Any], devices: NDArray[np.str_]
+) -> NDArray[np.int64] | None:
+    """Class and device of each row, where these are drawn equally often."""
+    if not (task.column and choice.balance == "draw"):
+        return None
+    device = np.unique(devices, return_inverse=True)[1]
+    return np.stack([labels.astype(np.int64), device], axis=1)
 
 
 def _fresh(experiment: Experiment, stores: Path) -> dict[str, FreshPatches]:
@@ -128,11 +137,8 @@ def _with_fresh(experiment: Experiment, name: str, fresh: FreshPatches, stores: 
     store = _store(name, held, stores) if len(held) else None
     rows, plan = fresh.rows, fresh.plan
     require_a_batch(f"The leg {name!r}", len(rows), choice.batch_size)
-    strata = None
-    if task.column and choice.balance == "draw":
-        names = [p.device_id for p in plan.manifest.photos]
-        device = np.unique(names, return_inverse=True)[1][plan.photo[rows]]
-        strata = np.stack([plan.label[rows].astype(np.int64), device], axis=1)
+    devices = np.array([p.device_id for p in plan.manifest.photos])
+    strata = _strata(choice, task, plan.label[rows], devices[plan.photo[rows]])
     validation = store.rows("validation") if store else np.arange(0)
     leg = Leg(name, task, store, rows, validation, choice.batch_size, choice.weight, strata, fresh)
     used = {p.id for p in plan.manifest.photos}

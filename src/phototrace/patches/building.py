@@ -33,8 +33,8 @@ from phototrace.patches.chains import cut_version
 from phototrace.patches.plan import PatchPlan, PatchSettings, photo_rng
 from phototrace.patches.store import FACTS, INDEX, STORE_VERSION, PatchStore, find_store, shard_name
 from phototrace.photos.dealing import PARTS
-from phototrace.photos.manifest import PhotoRecord, is_kept_damaged
-from phototrace.photos.photo import legible, read_pixels
+from phototrace.photos.manifest import PhotoRecord, is_kept_damaged, size_problem
+from phototrace.photos.photo import read_pixels
 from phototrace.progress import parallel_map
 
 SHARD_BYTES = 64 * 2**20
@@ -95,11 +95,8 @@ def stored_pixels(path: Path, record: PhotoRecord, settings: PatchSettings) -> N
     pixels = read_pixels(
         path, channels=channels, sha256=record.sha256, keep_damaged=is_kept_damaged(record)
     )
-    if pixels.shape[:2] != (record.height, record.width):
-        raise PhotoError(
-            f"{legible(path)} has {pixels.shape[1]} x {pixels.shape[0]} pixels where the manifest "
-            f"says {record.width} x {record.height}. Index the photos again."
-        )
+    if problem := size_problem(path, (pixels.shape[1], pixels.shape[0]), record):
+        raise PhotoError(problem.text)
     if settings.recompress is None:
         return pixels
     pixels = recompressed(pixels, settings.recompress)

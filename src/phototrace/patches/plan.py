@@ -122,22 +122,13 @@ class PatchPlan:
 
     def stretch(self, first: int, last: int) -> PatchPlan:
         """The rows `first` to `last` (exclusive) as a plan with no photos but theirs."""
-        photos = self.photo[first:last]
-        start = int(photos[0])
-        return PatchPlan(
-            settings=self.settings,
-            manifest=Manifest(self.manifest.photos[start : photos[-1] + 1], self.manifest.root),
-            photo=(photos - start).astype(np.int32),
-            row=self.row[first:last],
-            column=self.column[first:last],
-            label=self.label[first:last],
-            editing=self.editing[first:last],
-            part=self.part[first:last],
-        )
+        return self._of_rows(np.arange(first, last))
 
     def only(self, part: str) -> PatchPlan:
-        """The rows of a part as a plan, with no photos but theirs."""
-        rows = np.flatnonzero(self.part == PARTS.index(part))
+        """The rows of a part as a plan with no photos but theirs."""
+        return self._of_rows(np.flatnonzero(self.part == PARTS.index(part)))
+
+    def _of_rows(self, rows: NDArray[np.int64]) -> PatchPlan:
         used, photo = np.unique(self.photo[rows], return_inverse=True)
         photos = tuple(self.manifest.photos[i] for i in used)
         return PatchPlan(

@@ -9,7 +9,7 @@ from phototrace.photos.manifest import Manifest, PhotoRecord
 from phototrace.photos.reading import Facts, read_all, without_shared_serials
 
 TRACES = ("phash", "look", "body", "taken")
-"""The columns that indexing adds to know photos again by."""
+"""The columns that indexing adds to know photos again by: those of `Facts.traces`."""
 _JOURNAL = "photos.jsonl"
 
 
@@ -31,9 +31,7 @@ def with_traces(manifest: Manifest, folder: Path) -> Manifest:
         facts = read.get(paths.get(photo.path, ""))
         if not isinstance(facts, Facts) or facts.sha256 != photo.sha256:
             return photo
-        traces = {"phash": facts.phash, "look": facts.look, "body": facts.serial,
-                  "taken": facts.taken}  # fmt: skip
         filled = {name: text for name, text in photo.extra.items() if text}
-        return replace(photo, extra={**photo.extra, **traces, **filled})
+        return replace(photo, extra={**photo.extra, **facts.traces(), **filled})
 
     return replace(manifest, photos=tuple(map(completed, manifest.photos)))

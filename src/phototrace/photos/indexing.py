@@ -301,9 +301,7 @@ def _with_facts(row: PhotoRecord, facts: Facts) -> PhotoRecord:
         qtables=row.qtables or facts.qtables,
         extra={
             **row.extra,
-            "phash": facts.phash,
-            "look": facts.look,
-            "body": facts.serial,
+            **facts.traces(),
             **_time(row, facts),
             **({"damage": facts.damage} if facts.damage else {}),
         },

@@ -291,6 +291,17 @@ def changed_problem(path: Path) -> Problem:
     return Problem(str(path), "changed", text)
 
 
+def size_problem(path: Path, found: tuple[int, int], record: PhotoRecord) -> Problem | None:
+    """The problem of a file of another width and height than its record says, or None."""
+    if found == (record.width, record.height):
+        return None
+    text = (
+        f"{legible(path)} has {found[0]} x {found[1]} pixels where the manifest says "
+        f"{record.width} x {record.height}. Index the photos again."
+    )
+    return Problem(str(path), "changed", text)
+
+
 def duplicate_problem(path: str, earlier: str) -> Problem:
     """The problem of a file with the same bytes as one that is kept."""
     text = f"{legible(path)} is the same file as {legible(earlier)}, which is kept."

@@ -38,6 +38,10 @@ class Facts:
     look: str
     damage: str = ""
 
+    def traces(self) -> dict[str, str]:
+        """What the photo is known again by, as the columns that indexing adds."""
+        return {"phash": self.phash, "look": self.look, "body": self.serial, "taken": self.taken}
+
 
 def read_all(paths: Sequence[str], journal: Path | None) -> dict[str, Facts | Problem]:
     """Decode every file once; the facts or the problem of each path.

@@ -16,6 +16,7 @@ from phototrace.photos.manifest import (
     check_file,
     duplicate_problem,
     is_kept_damaged,
+    size_problem,
 )
 from phototrace.photos.photo import legible
 from phototrace.progress import parallel_map, say
@@ -61,20 +62,16 @@ def same_photos(manifest: Manifest, kept: Path) -> tuple[Manifest, list[dict[str
 
 def other_sizes(manifest: Manifest) -> list[str]:
     """A note on photos whose header says another size than the manifest, if there are any."""
-    jobs = [(manifest.path_of(p), p.width, p.height) for p in manifest.photos]
+    jobs = [(manifest.path_of(p), p) for p in manifest.photos if p.width and p.height]
     wrong = [text for text in parallel_map(_other_size, jobs, "Looking at sizes") if text]
     return [f"{len(wrong)} photos have other sizes than listed. {wrong[0]}"] if wrong else []
 
 
-def _other_size(job: tuple[Path, int, int]) -> str:
-    path, *listed = job
+def _other_size(job: tuple[Path, PhotoRecord]) -> str:
+    path, record = job
     found = size_in_header(path)
-    if found is None or list(found) == listed or not all(listed):
-        return ""
-    return (
-        f"{legible(path)} has {found[0]} x {found[1]} pixels where the manifest says {listed[0]} x "
-        f"{listed[1]}. Index the photos again."
-    )
+    problem = size_problem(path, found, record) if found else None
+    return problem.text if problem else ""
 
 
 def _what_is_wrong(job: tuple[Path, str, bool, bool]) -> str:
